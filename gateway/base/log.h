@@ -1,0 +1,40 @@
+/*
+ * log - log lines in Postfix's form, to syslog(3) or to maillog_file.
+ *
+ * "Nov 21 06:01:48 host postfix/smtpd[123]: text": program is the name after the slash (smtpd, cleanup, qmgr, smtp,
+ * local, postscreen ...), so that pflogsumm and fail2ban read them. One line is one write(2) on an O_APPEND
+ * descriptor that was opened before the jail. Line breaks and control bytes in the text are replaced, so a peer
+ * cannot forge a line. This file is the one place besides role mains with process-wide state: the log descriptor.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR, LOG_LEVEL_FATAL, LOG_LEVEL_PANIC };
+
+struct log_target {
+    const char *syslog_name; /* "postfix"; copied */
+    const char *facility;    /* "mail" */
+    const char *file;        /* maillog_file, or NULL or "" for syslog */
+    int fd;                  /* an already open descriptor for the file, or -1 to open it here */
+    bool also_stderr;        /* start-fg and commands: warnings and worse also go to standard error */
+};
+
+/* Opens the target; before it, lines go to standard error. Returns 0 or GW_ERR_SYS. */
+int log_open(const struct log_target *target);
+int log_reopen(void); /* after logrotate; only for targets opened by name */
+int log_fd(void);     /* the file's descriptor, for a child role to inherit; -1 for syslog */
+
+void log_write(enum log_level level, const char *program, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define log_info(program, ...) log_write(LOG_LEVEL_INFO, (program), __VA_ARGS__)
+#define log_warning(program, ...) log_write(LOG_LEVEL_WARNING, (program), __VA_ARGS__)
+#define log_error(program, ...) log_write(LOG_LEVEL_ERROR, (program), __VA_ARGS__)
+/* Our environment is broken (not a peer's doing): logs and exits; master starts the role again with back-off. */
+void log_fatal(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
+/* Our own invariant is broken: logs and aborts. */
+void log_panic(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * role_start - what every role does first: take over its descriptors, configuration and log, then enter its jail.
+ *
+ * master runs `estafeta --role=NAME KIND:VALUE ...` with descriptor 3 = control socket, 4 = sealed configuration, 5 =
+ * log file (or /dev/null), and from 6 on one descriptor per argument in order: inet:INDEX (a listening socket of
+ * master.cf row INDEX), ipc:ROLE (a listening socket for callers of that role). The working directory is the role's
+ * jail directory, in which ipc/SERVER are the sockets it may connect to.
+ */
+#ifndef CONFIG_ROLE_START_H
+#define CONFIG_ROLE_START_H
+
+#include "base/role.h"
+#include "config/config.h"
+
+enum { ROLE_LISTENERS_MAX = 64, ROLE_CONTROL_FD = 3, ROLE_CONFIG_FD = 4, ROLE_LOG_FD = 5, ROLE_FIRST_FD = 6 };
+
+struct role_listener {
+    int fd;
+    int service;     /* row of master.cf for inet:, -1 for ipc: */
+    enum role peer;  /* for ipc: */
+};
+
+struct role_start {
+    enum role role;
+    struct config *config;
+    struct role_listener listeners[ROLE_LISTENERS_MAX];
+    size_t listener_count;
+};
+
+/* Parses the command line, unpacks the configuration, opens the log, ignores SIGPIPE. 0 or an error that was logged. */
+int role_start_begin(int argc, char **argv, struct role_start *start_r);
+/* After everything that needs the outside was opened: enters the jail of the role (base/jail.h) and tells master
+ * "ready" on the control socket. read_dirs/write_dirs: what stays reachable (NULL-terminated, may be NULL). */
+int role_start_ready(const struct role_start *start, const char *const *read_dirs, const char *const *write_dirs);
+/* For roles that must report ready after the jail was entered (scan): the two halves. */
+int role_start_jail(const struct role_start *start, const char *const *read_dirs, const char *const *write_dirs);
+int role_start_tell_ready(void);
+
+/* master closes its end of the control socket to say "finish what you have and go": readable means drain. */
+
+#endif
