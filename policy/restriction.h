@@ -19,6 +19,7 @@ enum restriction_stage { STAGE_CLIENT, STAGE_HELO, STAGE_SENDER, STAGE_RELAY, ST
 
 struct dns_client;
 struct ipc_channel;
+struct router;
 struct restriction_set; /* all lists of one service view, compiled */
 
 /* What a session knows when a list runs. */
@@ -58,7 +59,9 @@ struct restriction_answer {
 };
 
 /* Compiles the lists of one view. error_r: "main.cf: smtpd_client_restrictions: unknown restriction reject_foo". */
-int restriction_set_new(const struct config *view, struct restriction_set **set_r, struct buf *error_r);
+/* router: of the same view; borrowed, must outlive the set. */
+int restriction_set_new(const struct config *view, struct router *router, struct restriction_set **set_r,
+                        struct buf *error_r);
 void restriction_set_free(struct restriction_set **set);
 int restriction_run(struct restriction_set *set, enum restriction_stage stage, const struct restriction_facts *facts,
                     struct restriction_effects *effects, struct restriction_answer *answer_r);
