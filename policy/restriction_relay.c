@@ -1,0 +1,312 @@
+/*
+ * restriction_relay - words about the recipient's destination: is it ours, may this client relay, does the user exist.
+ *
+ * Before: restriction.c; asks the router (policy/route.h). Unauthorised relaying is refused here. A table that cannot
+ * answer defers with 451 4.3.0, never permits.
+ */
+#include "policy/restriction_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "message/address.h"
+
+enum destination { DESTINATION_FOREIGN, DESTINATION_OURS, DESTINATION_CANNOT_TELL };
+
+/* user%other@ours, other!user@ours, "user@other"@ours: routing by the sender, an old way around relay checks. */
+static bool
+has_routing(struct bytes local)
+{
+    for (size_t i = 0; i < local.n; i++) {
+        if (local.p[i] == '%' || local.p[i] == '!' || local.p[i] == '@') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum destination
+find_destination(struct restriction_run *run)
+{
+    struct bytes recipient = run->facts->recipient;
+    ptrdiff_t at = bytes_rindex(recipient, '@');
+    enum address_class class;
+
+    if (at < 0) {
+        return DESTINATION_OURS; /* a bare name is a local user */
+    }
+    if (router_class(run->set->router, bytes_sub(recipient, (size_t)at + 1, recipient.n), &class) != 0) {
+        return DESTINATION_CANNOT_TELL;
+    }
+    if (class == CLASS_DEFAULT) {
+        return DESTINATION_FOREIGN;
+    }
+    if (has_routing(bytes_sub(recipient, 0, (size_t)at)) && !config_bool(run->view, P_allow_untrusted_routing)) {
+        return DESTINATION_FOREIGN;
+    }
+    return DESTINATION_OURS;
+}
+
+static enum restriction_step
+refuse_relay(struct restriction_run *run, int code, const char *dsn)
+{
+    struct buf text;
+
+    buf_init(&text, RESTRICTION_TEXT_MAX);
+    (void)buf_append_byte(&text, '<');
+    (void)buf_append_printable(&text, run->facts->recipient_given, RESTRICTION_TEXT_MAX / 2, true);
+    (void)buf_append_str(&text, ">: Relay access denied");
+    enum restriction_step step = restriction_refuse_text(run, code, dsn, buf_str(&text));
+    buf_free(&text);
+    return step;
+}
+
+static enum restriction_step
+refuse_lookup(struct restriction_run *run)
+{
+    struct buf text;
+
+    buf_init(&text, RESTRICTION_TEXT_MAX);
+    (void)buf_append_byte(&text, '<');
+    (void)buf_append_printable(&text, run->facts->recipient_given, RESTRICTION_TEXT_MAX / 2, true);
+    (void)buf_append_str(&text, ">: Temporary lookup failure");
+    enum restriction_step step = restriction_refuse_text(run, 451, "4.3.0", buf_str(&text));
+    buf_free(&text);
+    return step;
+}
+
+static enum restriction_step
+check_destination(struct restriction_run *run, int code, const char *dsn, enum restriction_step when_ours)
+{
+    if (!run->facts->has_recipient) {
+        return STEP_DUNNO;
+    }
+    switch (find_destination(run)) {
+    case DESTINATION_OURS:
+        return when_ours;
+    case DESTINATION_FOREIGN:
+        return refuse_relay(run, code, dsn);
+    case DESTINATION_CANNOT_TELL:
+        break;
+    }
+    return refuse_lookup(run);
+}
+
+enum restriction_step
+restriction_unauth_destination(struct restriction_run *run, const struct restriction_item *item)
+{
+    (void)item;
+    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1", STEP_DUNNO);
+}
+
+enum restriction_step
+restriction_defer_unauth_destination(struct restriction_run *run, const struct restriction_item *item)
+{
+    (void)item;
+    return check_destination(run, 454, "4.7.1", STEP_DUNNO);
+}
+
+enum restriction_step
+restriction_auth_destination(struct restriction_run *run, const struct restriction_item *item)
+{
+    (void)item;
+    if (!run->facts->has_recipient) {
+        return STEP_DUNNO;
+    }
+    switch (find_destination(run)) {
+    case DESTINATION_OURS:
+        return STEP_PERMIT;
+    case DESTINATION_FOREIGN:
+        return STEP_DUNNO;
+    case DESTINATION_CANNOT_TELL:
+        break;
+    }
+    return refuse_lookup(run);
+}
+
+/* Postfix 1 and 2: permit when the client's name or the destination is in relay_domains, refuse otherwise. */
+enum restriction_step
+restriction_check_relay_domains(struct restriction_run *run, const struct restriction_item *item)
+{
+    const struct session_facts *session = run->facts->session;
+    enum address_class class;
+
+    (void)item;
+    if (session->name_state == CLIENT_NAME_OK &&
+        router_class(run->set->router, bytes_str(session->name), &class) == 0 && class == CLASS_RELAY) {
+        return STEP_PERMIT;
+    }
+    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1", STEP_PERMIT);
+}
+
+/* Is one of the domain's MX hosts this gateway? */
+static enum destination
+find_backup(struct restriction_run *run, const char *domain)
+{
+    struct dns_answer *answer = NULL;
+    enum destination result = DESTINATION_FOREIGN;
+    enum address_class class;
+
+    if (dns_query(run->facts->dns, domain, DNS_MX, clock_monotonic_ms() + RESTRICTION_DNS_MS, &answer) != 0) {
+        return DESTINATION_FOREIGN;
+    }
+    if (answer->status == DNS_TEMPFAIL) {
+        result = DESTINATION_CANNOT_TELL;
+    }
+    for (size_t i = 0; i < answer->record_count && result == DESTINATION_FOREIGN; i++) {
+        const char *host = answer->records[i].name;
+
+        if (host != NULL && (strcasecmp(host, config_str(run->view, P_myhostname)) == 0 ||
+                             (router_class(run->set->router, bytes_str(host), &class) == 0 && class == CLASS_LOCAL))) {
+            result = DESTINATION_OURS;
+        }
+    }
+    dns_answer_free(&answer);
+    return result;
+}
+
+enum restriction_step
+restriction_mx_backup(struct restriction_run *run, const struct restriction_item *item)
+{
+    struct bytes recipient = run->facts->recipient;
+    ptrdiff_t at = bytes_rindex(recipient, '@');
+    enum destination destination;
+
+    (void)item;
+    if (!run->facts->has_recipient || at < 0) {
+        return STEP_DUNNO;
+    }
+    if (has_routing(bytes_sub(recipient, 0, (size_t)at))) {
+        return STEP_DUNNO;
+    }
+    destination = find_destination(run);
+    if (destination == DESTINATION_FOREIGN) {
+        char *domain = bytes_dup_str(bytes_sub(recipient, (size_t)at + 1, recipient.n));
+
+        destination = domain != NULL ? find_backup(run, domain) : DESTINATION_FOREIGN;
+        free(domain);
+        if (destination == DESTINATION_CANNOT_TELL) {
+            return restriction_defer_if_permit(run, SUBJECT_RECIPIENT, 450, "4.4.3",
+                                               "Unable to look up mail exchanger information");
+        }
+    }
+    return destination == DESTINATION_OURS ? STEP_PERMIT : STEP_DUNNO;
+}
+
+static const struct {
+    enum address_class class;
+    enum param code;
+    const char *table;
+} UNKNOWN_USERS[] = {
+    {CLASS_LOCAL, P_unknown_local_recipient_reject_code, "local recipient table"},
+    {CLASS_VIRTUAL_ALIAS, P_unknown_virtual_alias_reject_code, "virtual alias table"},
+    {CLASS_VIRTUAL_MAILBOX, P_unknown_virtual_mailbox_reject_code, "virtual mailbox table"},
+    {CLASS_RELAY, P_unknown_relay_recipient_reject_code, "relay recipient table"},
+};
+
+static enum restriction_step
+check_listed(struct restriction_run *run, enum restriction_subject subject, struct bytes address)
+{
+    struct bytes domain = restriction_domain_of(address);
+    enum address_class class = CLASS_LOCAL;
+    char reason[64];
+    int exists;
+
+    if (domain.n > 0 && router_class(run->set->router, domain, &class) != 0) {
+        return refuse_lookup(run);
+    }
+    exists = router_recipient_exists(run->set->router, address, class);
+    if (exists == 1) {
+        return STEP_DUNNO;
+    }
+    if (exists < 0) {
+        return refuse_lookup(run);
+    }
+    for (size_t i = 0; i < sizeof(UNKNOWN_USERS) / sizeof(UNKNOWN_USERS[0]); i++) {
+        if (UNKNOWN_USERS[i].class == class) {
+            bool named = config_bool(run->view, P_show_user_unknown_table_name);
+
+            (void)snprintf(reason, sizeof(reason), "User unknown%s%s", named ? " in " : "",
+                           named ? UNKNOWN_USERS[i].table : "");
+            return restriction_refuse(run, subject, (int)config_int(run->view, UNKNOWN_USERS[i].code),
+                                      subject == SUBJECT_SENDER ? "5.1.0" : "5.1.1", reason);
+        }
+    }
+    return STEP_DUNNO;
+}
+
+enum restriction_step
+restriction_unlisted_recipient(struct restriction_run *run, const struct restriction_item *item)
+{
+    (void)item;
+    return run->facts->has_recipient ? check_listed(run, SUBJECT_RECIPIENT, run->facts->recipient) : STEP_DUNNO;
+}
+
+enum restriction_step
+restriction_unlisted_sender(struct restriction_run *run, const struct restriction_item *item)
+{
+    (void)item;
+    return run->facts->has_sender && run->facts->sender.n > 0
+               ? check_listed(run, SUBJECT_SENDER, run->facts->sender)
+               : STEP_DUNNO;
+}
+
+int
+restriction_check_recipient_exists(struct restriction_set *set, const struct restriction_facts *facts,
+                                   struct restriction_answer *answer_r)
+{
+    struct restriction_run run = {
+        .set = set, .view = set->view, .stage = STAGE_RECIPIENT, .facts = facts, .answer = answer_r};
+
+    restriction_answer_init(answer_r);
+    if (restriction_unlisted_recipient(&run, NULL) != STEP_REFUSE) {
+        answer_r->outcome = RESTRICTION_PERMIT;
+    }
+    return 0;
+}
+
+/* HELO names: syntax (RFC 1123, literals) and whether they are full. */
+enum restriction_step
+restriction_invalid_helo(struct restriction_run *run, const struct restriction_item *item)
+{
+    struct bytes helo = bytes_str(run->facts->session->helo);
+
+    (void)item;
+    if (helo.n == 0 || address_is_hostname(helo) || address_is_literal(helo)) {
+        return STEP_DUNNO;
+    }
+    return restriction_refuse(run, SUBJECT_HELO, (int)config_int(run->view, P_invalid_hostname_reject_code), "5.5.2",
+                              "Invalid name");
+}
+
+/* reject_non_fqdn_helo_hostname, _sender, _recipient: a dot must be inside the name; an address needs a domain. */
+enum restriction_step
+restriction_non_fqdn(struct restriction_run *run, const struct restriction_item *item)
+{
+    enum restriction_subject subject = item->word->subject;
+    struct bytes value = restriction_subject_value(run, subject), name = value;
+    int code = (int)config_int(run->view, P_non_fqdn_reject_code);
+
+    if (!restriction_subject_known(run, subject)) {
+        return STEP_DUNNO;
+    }
+    if (subject != SUBJECT_HELO) {
+        if (value.n == 0 || (subject == SUBJECT_RECIPIENT && bytes_equal_nocase(value, BYTES_LIT("postmaster")))) {
+            return STEP_DUNNO; /* the null sender; postmaster without a domain (RFC 5321 section 4.5.1) */
+        }
+        name = restriction_domain_of(value);
+    }
+    if (name.n > 0 && name.p[name.n - 1] == '.') {
+        name.n--;
+    }
+    ptrdiff_t dot = bytes_index(name, '.');
+    if (address_is_literal(name) || (address_is_hostname(name) && dot > 0)) {
+        return STEP_DUNNO;
+    }
+    return restriction_refuse(run, subject, code, "5.5.2",
+                              subject == SUBJECT_HELO ? "need fully-qualified hostname"
+                                                      : "need fully-qualified address");
+}
