@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/stream.h"
 
@@ -92,7 +93,8 @@ read_piece(int fd, uint64_t offset, uint64_t left, struct buf *room)
 }
 
 int
-relay_content_send(struct stream *stream, int fd, uint64_t size, struct buf *room, bool *read_failed_r)
+relay_content_send(struct stream *stream, int fd, uint64_t size, struct buf *room, int64_t timeout_ms,
+                   bool *read_failed_r)
 {
     struct relay_content content;
     int r = 0;
@@ -104,6 +106,7 @@ relay_content_send(struct stream *stream, int fd, uint64_t size, struct buf *roo
             *read_failed_r = true;
             return r;
         }
+        stream_set_deadline(stream, clock_monotonic_ms() + timeout_ms);
         if ((r = relay_content_put(&content, bytes_buf(room))) != 0) {
             return r;
         }

@@ -23,10 +23,11 @@ int relay_content_put(struct relay_content *content, struct bytes chunk);
 /* Writes the missing CRLF, if any, and the final dot. */
 int relay_content_end(struct relay_content *content);
 
-/* Sends `size` bytes of fd from offset 0 and the dot, and flushes. room: a buffer for pieces. *read_failed_r:
- * the error is of our content, not of the stream: the connection must be dropped before a dot could end a cut
- * message. */
-int relay_content_send(struct stream *stream, int fd, uint64_t size, struct buf *room, bool *read_failed_r);
+/* Sends `size` bytes of fd from offset 0 and the dot, and flushes; each piece may take timeout_ms. room: a
+ * buffer for pieces. *read_failed_r: the error is of our content, not of the stream: the connection must be
+ * dropped before a dot could end a cut message. */
+int relay_content_send(struct stream *stream, int fd, uint64_t size, struct buf *room, int64_t timeout_ms,
+                       bool *read_failed_r);
 /* True when the header section (up to the first empty line) holds a byte over 127. GW_ERR_SYS when
  * unreadable. */
 int relay_content_has_8bit_header(int fd, uint64_t size, struct buf *room, bool *has_r);
