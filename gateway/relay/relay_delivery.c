@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "relay/relay_transaction.h"
 
 enum { LOOKUP_MS = 60000 };
 

@@ -18,45 +18,48 @@
 #include "base/log.h"
 #include "base/tls.h"
 
-#define BOTH(name)                   \
-    {                                \
-        P_smtp_##name, P_lmtp_##name \
-    }
+#define{P_smtp_name, P_lmtp_name } {P_smtp_##name, P_lmtp_##name }
 
 static const struct {
     size_t offset;
     enum param param[2]; /* smtp, lmtp */
 } TIMES[] = {
-    {offsetof(struct relay_settings, connect_ms), BOTH(connect_timeout)},
+    {offsetof(struct relay_settings, connect_ms), {P_smtp_connect_timeout, P_lmtp_connect_timeout}},
     {offsetof(struct relay_settings, helo_ms), {P_smtp_helo_timeout, P_lmtp_lhlo_timeout}},
-    {offsetof(struct relay_settings, starttls_ms), BOTH(starttls_timeout)},
-    {offsetof(struct relay_settings, xforward_ms), BOTH(xforward_timeout)},
-    {offsetof(struct relay_settings, mail_ms), BOTH(mail_timeout)},
-    {offsetof(struct relay_settings, rcpt_ms), BOTH(rcpt_timeout)},
-    {offsetof(struct relay_settings, data_init_ms), BOTH(data_init_timeout)},
-    {offsetof(struct relay_settings, data_xfer_ms), BOTH(data_xfer_timeout)},
-    {offsetof(struct relay_settings, data_done_ms), BOTH(data_done_timeout)},
-    {offsetof(struct relay_settings, rset_ms), BOTH(rset_timeout)},
-    {offsetof(struct relay_settings, quit_ms), BOTH(quit_timeout)},
-    {offsetof(struct relay_settings, cache_idle_ms), BOTH(connection_cache_time_limit)},
-    {offsetof(struct relay_settings, reuse_ms), BOTH(connection_reuse_time_limit)},
+    {offsetof(struct relay_settings, starttls_ms), {P_smtp_starttls_timeout, P_lmtp_starttls_timeout}},
+    {offsetof(struct relay_settings, xforward_ms), {P_smtp_xforward_timeout, P_lmtp_xforward_timeout}},
+    {offsetof(struct relay_settings, mail_ms), {P_smtp_mail_timeout, P_lmtp_mail_timeout}},
+    {offsetof(struct relay_settings, rcpt_ms), {P_smtp_rcpt_timeout, P_lmtp_rcpt_timeout}},
+    {offsetof(struct relay_settings, data_init_ms), {P_smtp_data_init_timeout, P_lmtp_data_init_timeout}},
+    {offsetof(struct relay_settings, data_xfer_ms), {P_smtp_data_xfer_timeout, P_lmtp_data_xfer_timeout}},
+    {offsetof(struct relay_settings, data_done_ms), {P_smtp_data_done_timeout, P_lmtp_data_done_timeout}},
+    {offsetof(struct relay_settings, rset_ms), {P_smtp_rset_timeout, P_lmtp_rset_timeout}},
+    {offsetof(struct relay_settings, quit_ms), {P_smtp_quit_timeout, P_lmtp_quit_timeout}},
+    {offsetof(struct relay_settings, cache_idle_ms),
+     {P_smtp_connection_cache_time_limit, P_lmtp_connection_cache_time_limit}},
+    {offsetof(struct relay_settings, reuse_ms),
+     {P_smtp_connection_reuse_time_limit, P_lmtp_connection_reuse_time_limit}},
 };
 
 static const struct {
     size_t offset;
     enum param param[2];
 } NUMBERS[] = {
-    {offsetof(struct relay_settings, reuse_count), BOTH(connection_reuse_count_limit)},
-    {offsetof(struct relay_settings, session_limit), BOTH(mx_session_limit)},
+    {offsetof(struct relay_settings, reuse_count),
+     {P_smtp_connection_reuse_count_limit, P_lmtp_connection_reuse_count_limit}},
+    {offsetof(struct relay_settings, session_limit), {P_smtp_mx_session_limit, P_lmtp_mx_session_limit}},
 };
 
 static const struct {
     size_t offset;
     enum param param[2];
 } SWITCHES[] = {
-    {offsetof(struct relay_settings, skip_5xx_greeting), BOTH(skip_5xx_greeting)},
-    {offsetof(struct relay_settings, send_xforward), BOTH(send_xforward_command)},
-    {offsetof(struct relay_settings, note_starttls_offer), BOTH(tls_note_starttls_offer)},
+    {offsetof(struct relay_settings, skip_5xx_greeting),
+     {P_smtp_skip_5xx_greeting, P_lmtp_skip_5xx_greeting}},
+    {offsetof(struct relay_settings, send_xforward),
+     {P_smtp_send_xforward_command, P_lmtp_send_xforward_command}},
+    {offsetof(struct relay_settings, note_starttls_offer),
+     {P_smtp_tls_note_starttls_offer, P_lmtp_tls_note_starttls_offer}},
 };
 
 static const struct {
@@ -182,7 +185,7 @@ read_address_rules(struct relay_settings *settings, const struct config *view)
     bool lmtp = settings->lmtp;
     const char *protocols = config_str(view, P_inet_protocols);
     const char *prefer = config_str(view, lmtp ? P_lmtp_address_preference : P_smtp_address_preference);
-    const char *port = config_str(view, lmtp ? P_lmtp_tcp_port : P_smtp_tcp_port);
+    const char *port = lmtp ? "" : config_str(view, P_smtp_tcp_port);
     struct relay_target target;
     char text[64];
 
@@ -197,7 +200,7 @@ read_address_rules(struct relay_settings *settings, const struct config *view)
     rules->randomize = config_bool(view, lmtp ? P_lmtp_randomize_addresses : P_smtp_randomize_addresses);
     rules->address_limit = (size_t)config_int(view, lmtp ? P_lmtp_mx_address_limit : P_smtp_mx_address_limit);
     rules->own_name = config_str(view, P_myhostname);
-    rules->default_port = lmtp ? 24 : 25;
+    rules->default_port = lmtp ? (uint16_t)config_int(view, P_lmtp_tcp_port) : 25;
     (void)snprintf(text, sizeof(text), "[p]:%s", port);
     if (port[0] != '\0' && relay_address_parse(bytes_str(text), rules, &target) == 0) {
         rules->default_port = target.port;
