@@ -20,7 +20,7 @@ struct store_txn;
 struct store_options {
     const char *path;       /* the file, e.g. ".../queue.lmdb"; "-lock" is added for the lock */
     size_t map_size;        /* address space reserved, bytes */
-    size_t map_limit;       /* growth ends here: GW_ERR_FULL */
+    size_t map_limit;       /* live data ends here: GW_ERR_FULL. Deletes and small writes have a reserve beyond */
     bool no_sync;           /* commits are durable only after store_sync(); drop and recreate after a crash */
     bool read_only;
     const char *const *tables; /* NULL-terminated names; index = table number below */
@@ -34,6 +34,7 @@ int store_sync(struct store *store);
 int store_begin(struct store *store, bool write, struct store_txn **txn_r);
 int store_commit(struct store_txn **txn); /* 0: durable (unless no_sync). GW_ERR_FULL: nothing was written */
 void store_abort(struct store_txn **txn);
+void store_spoil(struct store_txn *txn); /* what was written is not whole: store_commit() will refuse */
 
 /* Views are valid until the transaction ends or writes. GW_ERR_NOTFOUND, GW_ERR_FULL, GW_ERR_EXISTS, GW_ERR_SYS. */
 int store_get(struct store_txn *txn, int table, struct bytes key, struct bytes *value_r);
@@ -52,7 +53,8 @@ size_t store_count(struct store_txn *txn, int table);
 int store_put_body(struct store_txn *txn, int table, struct bytes key, int fd, uint64_t size);
 int store_get_body(struct store_txn *txn, int table, struct bytes key, uint64_t size, int *fd_r);
 int store_delete_body(struct store_txn *txn, int table, struct bytes key);
-/* Bytes of the file and of the map, for alarms and for checking against free disk before accepting mail. */
+/* Bytes in use (an upper estimate, exact within a second once it is near the limit) and map_limit: for alarms and for
+ * refusing mail in time. Cheap. */
 void store_usage(struct store *store, uint64_t *used_r, uint64_t *limit_r);
 
 #endif
