@@ -165,7 +165,7 @@ spf_second_check(struct spf_second *second, const struct spf_request *request)
     if (helo != NULL && sender != NULL && question != NULL) {
         memcpy(&v4, request->client->ip, sizeof(v4));
         memcpy(&v6, request->client->ip, sizeof(v6));
-        int error = request->client->family == AF_INET6 ? SPF_request_set_ipv6(question, v6)
+        SPF_errcode_t error = request->client->family == AF_INET6 ? SPF_request_set_ipv6(question, v6)
                                                          : SPF_request_set_ipv4(question, v4);
         if (error == SPF_E_SUCCESS) {
             result = ask(second, question, helo, sender);
