@@ -18,8 +18,6 @@
 #include "base/log.h"
 #include "base/tls.h"
 
-#define{P_smtp_name, P_lmtp_name } {P_smtp_##name, P_lmtp_##name }
-
 static const struct {
     size_t offset;
     enum param param[2]; /* smtp, lmtp */
