@@ -320,13 +320,13 @@ queue_store_next(struct store_txn *txn, const char *after, char id_r[QUEUE_ID_MA
     struct bytes key, value;
     int r;
 
-    id_r[0] = '\0';
     *packed_r = (struct bytes){0};
     if (after[0] == '\0') {
         r = store_seek(txn, TABLE_ENVELOPE, BYTES_LIT("0"), &key, &value);
     } else {
         r = store_next(txn, TABLE_ENVELOPE, bytes_str(after), &key, &value);
     }
+    id_r[0] = '\0'; /* only now: it may be `after` */
     if (r != 0) {
         return r;
     }
