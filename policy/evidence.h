@@ -37,9 +37,9 @@ struct evidence {
     uint32_t dropped;        /* events that did not fit: counted, told at the end */
 };
 
-/* ident: the session id (session_facts.ident); role: who writes. */
+/* Starts a new record; one that was begun before must have been freed. ident: the session id (session_facts.ident); role: who writes. */
 int evidence_begin(struct evidence *evidence, const char *ident, const char *role);
-/* Views are copied and cut at EVIDENCE_TEXT_MAX. Never fails the caller: what does not fit is counted. */
+/* evidence may be NULL. Views are copied and cut at EVIDENCE_TEXT_MAX. Never fails the caller: what does not fit is counted. */
 void evidence_add(struct evidence *evidence, enum evidence_kind kind, struct bytes subject, struct bytes key,
                   struct bytes value, struct bytes detail, int64_t number);
 void evidence_free(struct evidence *evidence);
@@ -55,8 +55,10 @@ struct evidence_head {
     char ident[32];
     char role[16];
     int64_t wall_us;
+    uint32_t dropped; /* events that did not fit */
 };
-/* Reading: head once, then events until 0. 1 an event, 0 the end, GW_ERR_SYNTAX. */
+/* Reading: head once, then events until 0; views point into *rest. An event stands alone: the events of one record may
+ * be appended to another (screen's to the session's). 1 an event, 0 the end, GW_ERR_SYNTAX. */
 int evidence_read_head(struct bytes *rest, struct evidence_head *head_r);
 int evidence_read_event(struct bytes *rest, struct evidence_event *event_r);
 const char *evidence_kind_name(uint8_t kind);
