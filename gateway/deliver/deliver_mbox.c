@@ -1,0 +1,152 @@
+/*
+ * deliver_mbox - see the header. Before: deliver_virtual.c, deliver_local.c, through deliver_owner.c; after:
+ * the user's mail reader.
+ *
+ * Owns the locks while it writes. A message that could not be written and synced completely is cut off again,
+ * so a full disk never leaves half a message. The file is opened without following links and must be a plain
+ * file with one name: a user cannot aim our write at somebody else's file.
+ */
+#include "deliver/deliver_mbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+enum { MBOX_MODE = 0600, LOCK_MODE = 0444 };
+
+static void
+pause_ms(int64_t ms)
+{
+    (void)poll(NULL, 0, (int)(ms < INT_MAX ? ms : INT_MAX));
+}
+
+/* A lock whose owner has been gone for long is removed, as every mail program does. */
+static void
+drop_stale(const char *path, int64_t stale_s)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0 && (int64_t)(time(NULL) - st.st_ctime) > stale_s) {
+        (void)unlink(path);
+    }
+}
+
+/* path.lock. GW_ERR_TIMEOUT: somebody holds it. */
+static int
+take_dotlock(const struct deliver_mbox *mbox, const char *lock)
+{
+    for (int i = 0; i < mbox->lock_attempts; i++) {
+        int fd = open(lock, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, LOCK_MODE);
+
+        if (fd != -1) {
+            (void)close(fd);
+            return 0;
+        }
+        if (errno != EEXIST) {
+            return GW_ERR_SYS;
+        }
+        drop_stale(lock, mbox->stale_s);
+        pause_ms(mbox->lock_delay_ms);
+    }
+    return GW_ERR_TIMEOUT;
+}
+
+static int
+take_fcntl_lock(const struct deliver_mbox *mbox, int fd)
+{
+    /* Of the open file description: a lock of the process would not keep our own threads apart. */
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    for (int i = 0; i < mbox->lock_attempts; i++) {
+        if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+            return 0;
+        }
+        if (errno != EAGAIN && errno != EACCES) {
+            return GW_ERR_SYS;
+        }
+        pause_ms(mbox->lock_delay_ms);
+    }
+    return GW_ERR_TIMEOUT;
+}
+
+static void
+append_message(const struct deliver_mbox *mbox, int fd, struct deliver_outcome *outcome)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == -1) {
+        (void)deliver_outcome_errno(outcome, "examine mailbox", mbox->path);
+        return;
+    }
+    if (mbox->size_limit > 0 && (uint64_t)st.st_size + mbox->message->size > (uint64_t)mbox->size_limit) {
+        deliver_outcome_set(outcome, DELIVERY_BOUNCED, "5.2.2",
+                            "cannot update mailbox %s: mailbox size limit reached", mbox->path);
+        return;
+    }
+    if (deliver_writer_copy(mbox->message, fd) == 0 && fsync(fd) == 0) {
+        deliver_outcome_set(outcome, DELIVERY_SENT, "2.0.0", "delivered to mailbox");
+        return;
+    }
+    (void)deliver_outcome_errno(outcome, "write to mailbox", mbox->path);
+    if (ftruncate(fd, st.st_size) == -1) {
+        (void)deliver_outcome_errno(outcome, "take back a part of a message in mailbox", mbox->path);
+    }
+}
+
+static void
+store_locked(const struct deliver_mbox *mbox, struct deliver_outcome *outcome)
+{
+    struct stat st;
+    int fd = open(mbox->path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, MBOX_MODE);
+
+    if (fd == -1) {
+        (void)deliver_outcome_errno(outcome, "open mailbox", mbox->path);
+        return;
+    }
+    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+        deliver_outcome_set(outcome, DELIVERY_DEFERRED, "4.2.0",
+                            "mailbox %s is not a plain file with one name", mbox->path);
+    } else {
+        int r = mbox->fcntl_lock ? take_fcntl_lock(mbox, fd) : 0;
+
+        if (r == 0) {
+            append_message(mbox, fd, outcome);
+        } else {
+            deliver_outcome_set(outcome, DELIVERY_DEFERRED, "4.2.0", "cannot lock mailbox %s", mbox->path);
+        }
+    }
+    (void)close(fd);
+}
+
+void
+deliver_mbox_store(void *context, struct deliver_outcome *outcome)
+{
+    const struct deliver_mbox *mbox = context;
+    char lock[PATH_MAX];
+    int r = 0;
+
+    if ((size_t)snprintf(lock, sizeof(lock), "%s.lock", mbox->path) >= sizeof(lock)) {
+        errno = ENAMETOOLONG;
+        (void)deliver_outcome_errno(outcome, "open mailbox", mbox->path);
+        return;
+    }
+    if (mbox->dotlock && (r = take_dotlock(mbox, lock)) != 0) {
+        if (r == GW_ERR_TIMEOUT) {
+            errno = EEXIST;
+        }
+        (void)deliver_outcome_errno(outcome, "create lock file for mailbox", mbox->path);
+        return;
+    }
+    store_locked(mbox, outcome);
+    if (mbox->dotlock) {
+        (void)unlink(lock);
+    }
+}
