@@ -1,0 +1,209 @@
+/*
+ * address - see the header.
+ */
+#include "message/address.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/net.h"
+
+void
+address_split(struct bytes address, struct bytes *local_r, struct bytes *domain_r)
+{
+    ptrdiff_t at = bytes_rindex(address, '@');
+
+    *local_r = at < 0 ? address : bytes_sub(address, 0, (size_t)at);
+    *domain_r = at < 0 ? (struct bytes){0} : bytes_sub(address, (size_t)at + 1, address.n);
+}
+
+static bool
+is_name_byte(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c >= 0x80;
+}
+
+bool
+address_is_hostname(struct bytes name)
+{
+    size_t label = 0;
+    bool letter = false;
+
+    if (name.n == 0 || name.n > ADDRESS_HOSTNAME_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < name.n; i++) {
+        uint8_t c = name.p[i];
+
+        if (c == '.') {
+            if (label == 0 || name.p[i - 1] == '-') {
+                return false;
+            }
+            label = 0;
+            continue;
+        }
+        if (!is_name_byte(c) || ++label > ADDRESS_LABEL_MAX || (c == '-' && label == 1)) {
+            return false;
+        }
+        letter = letter || c < '0' || c > '9';
+    }
+    return letter && (label > 0 || name.n > 1) && name.p[name.n - 1] != '-';
+}
+
+bool
+address_is_literal(struct bytes name)
+{
+    struct net_addr addr;
+    struct bytes prefix = BYTES_LIT("IPv6:");
+
+    if (name.n < 3 || name.p[0] != '[' || name.p[name.n - 1] != ']') {
+        return false;
+    }
+    struct bytes inner = bytes_sub(name, 1, name.n - 2);
+    if (bytes_has_prefix_nocase(inner, prefix)) {
+        inner = bytes_sub(inner, prefix.n, inner.n);
+        return bytes_index(inner, ':') >= 0 && net_addr_parse(inner, &addr) == 0;
+    }
+    return bytes_index(inner, ':') < 0 && net_addr_parse(inner, &addr) == 0;
+}
+
+static bool
+is_atom_byte(uint8_t c)
+{
+    return c >= 0x80 || (c > 0x20 && c < 0x7f && strchr("()<>[]:;@\\,\"", c) == NULL);
+}
+
+static bool
+needs_quotes(struct bytes local)
+{
+    if (local.n == 0 || local.p[0] == '.' || local.p[local.n - 1] == '.') {
+        return true;
+    }
+    for (size_t i = 0; i < local.n; i++) {
+        if (!is_atom_byte(local.p[i]) || (local.p[i] == '.' && local.p[i - 1] == '.')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int
+address_append_quoted(struct buf *out, struct bytes address)
+{
+    struct bytes local, domain;
+    int r = 0;
+
+    address_split(address, &local, &domain);
+    if (address.n == 0 || !needs_quotes(local)) {
+        return buf_append_bytes(out, address);
+    }
+    r = buf_append_byte(out, '"');
+    for (size_t i = 0; r == 0 && i < local.n; i++) {
+        if (local.p[i] == '"' || local.p[i] == '\\') {
+            r = buf_append_byte(out, '\\');
+        }
+        r = r == 0 ? buf_append_byte(out, local.p[i]) : r;
+    }
+    r = r == 0 ? buf_append_byte(out, '"') : r;
+    if (r == 0 && local.n < address.n) {
+        r = buf_append_bytes(out, bytes_sub(address, local.n, address.n));
+    }
+    return r;
+}
+
+/* A comment "(...)", nested; *i stands on its first byte and is moved behind it. */
+static int
+skip_comment(struct bytes v, size_t *i)
+{
+    size_t depth = 0;
+
+    for (; *i < v.n; (*i)++) {
+        if (v.p[*i] == '\\') {
+            (*i)++;
+        } else if (v.p[*i] == '(') {
+            depth++;
+        } else if (v.p[*i] == ')' && --depth == 0) {
+            (*i)++;
+            return 0;
+        }
+    }
+    return GW_ERR_SYNTAX;
+}
+
+static int
+take_quoted(struct bytes v, size_t *i, struct buf *out)
+{
+    for ((*i)++; *i < v.n; (*i)++) {
+        uint8_t c = v.p[*i];
+
+        if (c == '"') {
+            (*i)++;
+            return 0;
+        }
+        if (c == '\\' && *i + 1 < v.n) {
+            c = v.p[++(*i)];
+        }
+        if (buf_append_byte(out, c) != 0) {
+            return GW_ERR_LIMIT;
+        }
+    }
+    return GW_ERR_SYNTAX;
+}
+
+/* One element up to "," or ";". angle_r: whether a <...> was there; then out holds only its inside. */
+static int
+take_element(struct bytes v, size_t *i, struct buf *out)
+{
+    bool angle = false, done = false;
+    int r = 0;
+
+    buf_clear(out);
+    while (r == 0 && *i < v.n) {
+        uint8_t c = v.p[*i];
+
+        if (c == '(') {
+            r = skip_comment(v, i);
+        } else if (c == '"') {
+            r = done ? GW_ERR_SYNTAX : take_quoted(v, i, out);
+        } else if (c == '<' && !angle) {
+            angle = true;
+            buf_clear(out); /* what stood before was the display name */
+            (*i)++;
+        } else if (c == '>' && angle) {
+            done = true;
+            (*i)++;
+        } else if (c == ':' && !angle) {
+            buf_clear(out); /* the name of a group */
+            (*i)++;
+        } else if ((c == ',' || c == ';') && (!angle || done)) {
+            (*i)++;
+            return 0;
+        } else {
+            if (!done && c != ' ' && c != '\t' && c != '\r' && c != '\n') {
+                r = buf_append_byte(out, c);
+            }
+            (*i)++;
+        }
+    }
+    return r == 0 && angle && !done ? GW_ERR_SYNTAX : r;
+}
+
+int
+address_next_in_header(struct bytes *rest, struct buf *out)
+{
+    while (rest->n > 0) {
+        size_t i = 0;
+        int r = take_element(*rest, &i, out);
+
+        *rest = bytes_sub(*rest, i, rest->n);
+        if (r != 0) {
+            *rest = bytes_sub(*rest, rest->n, 0);
+            return r;
+        }
+        if (out->n > 0) {
+            return 1;
+        }
+    }
+    return 0;
+}

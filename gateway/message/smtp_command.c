@@ -1,0 +1,269 @@
+/*
+ * smtp_command - see the header. Before: receive_command.c; after: the verbs.
+ */
+#include "message/smtp_command.h"
+
+#include <string.h>
+
+#include "base/error.h"
+
+static const struct {
+    const char *name, *log_name;
+} VERBS[SMTP_VERB_COUNT] = {
+    [SMTP_UNKNOWN] = {"UNKNOWN", "unknown"}, [SMTP_HELO] = {"HELO", "helo"},
+    [SMTP_EHLO] = {"EHLO", "ehlo"},          [SMTP_STARTTLS] = {"STARTTLS", "starttls"},
+    [SMTP_AUTH] = {"AUTH", "auth"},          [SMTP_MAIL] = {"MAIL", "mail"},
+    [SMTP_RCPT] = {"RCPT", "rcpt"},          [SMTP_DATA] = {"DATA", "data"},
+    [SMTP_BDAT] = {"BDAT", "bdat"},          [SMTP_RSET] = {"RSET", "rset"},
+    [SMTP_NOOP] = {"NOOP", "noop"},          [SMTP_VRFY] = {"VRFY", "vrfy"},
+    [SMTP_EXPN] = {"EXPN", "expn"},          [SMTP_ETRN] = {"ETRN", "etrn"},
+    [SMTP_HELP] = {"HELP", "help"},          [SMTP_QUIT] = {"QUIT", "quit"},
+    [SMTP_XCLIENT] = {"XCLIENT", "xclient"}, [SMTP_XFORWARD] = {"XFORWARD", "xforward"},
+};
+
+const char *
+smtp_verb_name(enum smtp_verb verb)
+{
+    return VERBS[(unsigned)verb < SMTP_VERB_COUNT ? verb : SMTP_UNKNOWN].name;
+}
+
+const char *
+smtp_verb_log_name(enum smtp_verb verb)
+{
+    return VERBS[(unsigned)verb < SMTP_VERB_COUNT ? verb : SMTP_UNKNOWN].log_name;
+}
+
+static bool
+is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* Control characters and broken UTF-8 have no place in a command (RFC 6531 section 3.3). */
+static bool
+is_text(struct bytes line)
+{
+    for (size_t i = 0; i < line.n;) {
+        uint8_t c = line.p[i];
+        size_t more = c < 0x80 ? 0 : c >= 0xc2 && c <= 0xdf ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c <= 0xf4 ? 3 : 9;
+
+        if ((c < 0x20 && c != '\t') || c == 0x7f || more >= line.n - i) {
+            return false;
+        }
+        for (size_t k = 1; k <= more; k++) {
+            if ((line.p[i + k] & 0xc0) != 0x80) {
+                return false;
+            }
+        }
+        i += more + 1;
+    }
+    return true;
+}
+
+int
+smtp_command_parse(struct bytes line, struct smtp_command *command_r)
+{
+    size_t n = 0;
+
+    command_r->verb = SMTP_UNKNOWN;
+    command_r->word = command_r->argument = command_r->path = (struct bytes){0};
+    command_r->parameter_count = 0;
+    while (line.n > 0 && is_blank(line.p[0])) {
+        line = bytes_sub(line, 1, line.n);
+    }
+    if (line.n == 0 || !is_text(line)) {
+        return GW_ERR_SYNTAX;
+    }
+    while (n < line.n && !is_blank(line.p[n])) {
+        n++;
+    }
+    command_r->word = bytes_sub(line, 0, n);
+    command_r->argument = bytes_trim(bytes_sub(line, n, line.n));
+    for (int verb = SMTP_UNKNOWN + 1; verb < SMTP_VERB_COUNT; verb++) {
+        if (bytes_equal_nocase(command_r->word, bytes_str(VERBS[verb].name))) {
+            command_r->verb = (enum smtp_verb)verb;
+            break;
+        }
+    }
+    return 0;
+}
+
+/* Copies the mailbox without the quotes and backslashes of a local part, which say nothing about the name itself. */
+static int
+store_mailbox(struct smtp_command *command, struct bytes mailbox)
+{
+    size_t n = 0;
+    bool quoted = false;
+
+    for (size_t i = 0; i < mailbox.n; i++) {
+        uint8_t c = mailbox.p[i];
+
+        if (c == '"') {
+            quoted = !quoted;
+            continue;
+        }
+        if (c == '\\') {
+            if (++i >= mailbox.n) {
+                return GW_ERR_SYNTAX;
+            }
+            c = mailbox.p[i];
+        }
+        if (n >= sizeof(command->storage)) {
+            return GW_ERR_LIMIT;
+        }
+        command->storage[n++] = c;
+    }
+    if (quoted) {
+        return GW_ERR_SYNTAX;
+    }
+    command->path = bytes_of(command->storage, n);
+    return 0;
+}
+
+/* Offset of the first byte of `set` outside quotes, or v.n. */
+static size_t
+find_outside_quotes(struct bytes v, const char *set)
+{
+    bool quoted = false;
+
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] == '\\') {
+            i++;
+        } else if (v.p[i] == '"') {
+            quoted = !quoted;
+        } else if (!quoted && strchr(set, v.p[i]) != NULL && v.p[i] != '\0') {
+            return i;
+        }
+    }
+    return v.n;
+}
+
+/* Takes "<path>" or, when not strict, a bare path off *rest. */
+static int
+take_path(struct bytes *rest, bool strict, struct bytes *path_r)
+{
+    if (rest->n > 0 && rest->p[0] == '<') {
+        struct bytes inner = bytes_sub(*rest, 1, rest->n);
+        size_t end = find_outside_quotes(inner, ">");
+
+        if (end >= inner.n) {
+            return GW_ERR_SYNTAX;
+        }
+        *path_r = bytes_trim(bytes_sub(inner, 0, end));
+        *rest = bytes_sub(inner, end + 1, inner.n);
+        return rest->n == 0 || is_blank(rest->p[0]) ? 0 : GW_ERR_SYNTAX;
+    }
+    if (strict || rest->n == 0) {
+        return GW_ERR_SYNTAX;
+    }
+    size_t end = find_outside_quotes(*rest, " \t<>");
+    *path_r = bytes_sub(*rest, 0, end);
+    *rest = bytes_sub(*rest, end, rest->n);
+    return path_r->n > 0 && (rest->n == 0 || is_blank(rest->p[0])) ? 0 : GW_ERR_SYNTAX;
+}
+
+/* "@a,@b:user@dom" (RFC 5321 appendix C): the route is ignored. */
+static struct bytes
+strip_route(struct bytes path)
+{
+    if (path.n > 0 && path.p[0] == '@') {
+        ptrdiff_t colon = bytes_index(path, ':');
+
+        if (colon > 0) {
+            return bytes_sub(path, (size_t)colon + 1, path.n);
+        }
+    }
+    return path;
+}
+
+static int
+parse_parameters(struct smtp_command *command, struct bytes rest)
+{
+    struct bytes word;
+
+    command->parameter_count = 0;
+    while (bytes_next_token(&rest, " \t", &word)) {
+        if (command->parameter_count >= SMTP_PARAMETERS_MAX) {
+            return GW_ERR_LIMIT;
+        }
+        struct smtp_parameter *parameter = &command->parameters[command->parameter_count++];
+        ptrdiff_t equals = bytes_index(word, '=');
+
+        parameter->name = bytes_sub(word, 0, equals < 0 ? word.n : (size_t)equals);
+        parameter->value = equals < 0 ? (struct bytes){0} : bytes_sub(word, (size_t)equals + 1, word.n);
+        if (parameter->name.n == 0) {
+            return GW_ERR_SYNTAX;
+        }
+    }
+    return 0;
+}
+
+int
+smtp_command_path(struct smtp_command *command, struct bytes prefix, bool strict)
+{
+    struct bytes rest = command->argument, path;
+    int r;
+
+    if (!bytes_has_prefix_nocase(rest, prefix)) {
+        return GW_ERR_SYNTAX;
+    }
+    rest = bytes_sub(rest, prefix.n, rest.n);
+    if (rest.n > 0 && is_blank(rest.p[0])) {
+        if (strict) {
+            return GW_ERR_SYNTAX;
+        }
+        rest = bytes_trim(rest);
+    }
+    if ((r = take_path(&rest, strict, &path)) != 0 || (r = store_mailbox(command, strip_route(path))) != 0) {
+        return r;
+    }
+    return parse_parameters(command, rest);
+}
+
+int
+smtp_command_attributes(struct smtp_command *command)
+{
+    return parse_parameters(command, command->argument);
+}
+
+const struct smtp_parameter *
+smtp_command_parameter(const struct smtp_command *command, const char *name)
+{
+    for (size_t i = 0; i < command->parameter_count; i++) {
+        if (bytes_equal_nocase(command->parameters[i].name, bytes_str(name))) {
+            return &command->parameters[i];
+        }
+    }
+    return NULL;
+}
+
+static int
+hex_value(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int
+xtext_decode(struct bytes text, uint8_t *out, size_t size, size_t *n_r)
+{
+    size_t n = 0;
+
+    *n_r = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        uint8_t c = text.p[i];
+
+        if (c == '+') {
+            if (text.n - i < 3 || hex_value(text.p[i + 1]) < 0 || hex_value(text.p[i + 2]) < 0) {
+                return GW_ERR_SYNTAX;
+            }
+            c = (uint8_t)(hex_value(text.p[i + 1]) * 16 + hex_value(text.p[i + 2]));
+            i += 2;
+        }
+        if (n >= size) {
+            return GW_ERR_LIMIT;
+        }
+        out[n++] = c;
+    }
+    *n_r = n;
+    return 0;
+}
