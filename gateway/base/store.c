@@ -554,6 +554,27 @@ store_next(struct store_txn *txn, int table, struct bytes after, struct bytes *k
     return translate(rc);
 }
 
+int
+store_prev(struct store_txn *txn, int table, struct bytes before, struct bytes *key_r, struct bytes *value_r)
+{
+    MDB_val k = to_val(before), v;
+    MDB_cursor *cursor;
+    int rc = get_cursor(txn, table, &cursor);
+
+    *key_r = *value_r = (struct bytes){0};
+    if (rc == MDB_SUCCESS) {
+        rc = before.n == 0 ? MDB_NOTFOUND : mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+        rc = rc == MDB_NOTFOUND  ? mdb_cursor_get(cursor, &k, &v, MDB_LAST) /* all keys are smaller */
+             : rc == MDB_SUCCESS ? mdb_cursor_get(cursor, &k, &v, MDB_PREV)
+                                 : rc;
+    }
+    if (rc == MDB_SUCCESS) {
+        *key_r = from_val(k);
+        *value_r = from_val(v);
+    }
+    return translate(rc);
+}
+
 size_t
 store_count(struct store_txn *txn, int table)
 {

@@ -47,6 +47,8 @@ int store_delete(struct store_txn *txn, int table, struct bytes key);
 /* First entry with key >= from; then use store_next with the last key. Order is memcmp of keys. */
 int store_seek(struct store_txn *txn, int table, struct bytes from, struct bytes *key_r, struct bytes *value_r);
 int store_next(struct store_txn *txn, int table, struct bytes after, struct bytes *key_r, struct bytes *value_r);
+/* Last entry with key < before; empty `before`: the very last. */
+int store_prev(struct store_txn *txn, int table, struct bytes before, struct bytes *key_r, struct bytes *value_r);
 size_t store_count(struct store_txn *txn, int table);
 
 /* A body from a descriptor into chunks (key, be32 number), and back into an unsealed memfd at offset 0. */

@@ -85,6 +85,14 @@ test_order_and_errors(void)
         seen++;
     }
     CHECK(r == GW_ERR_NOTFOUND && seen == 1000 && store_count(txn, 0) == 1000 && store_count(txn, 1) == 0);
+    r = store_prev(txn, 0, (struct bytes){0}, &key, &value);
+    for (; r == 0; r = store_prev(txn, 0, key, &key, &value)) {
+        seen--;
+        CHECK(bytes_equal(key, key_of(seen, room)));
+    }
+    CHECK(r == GW_ERR_NOTFOUND && seen == 0);
+    CHECK(store_prev(txn, 0, key_of(2000, room), &key, &value) == 0 && bytes_equal(key, key_of(999, room)));
+    CHECK(store_prev(txn, 1, key_of(2000, room), &key, &value) == GW_ERR_NOTFOUND);
     store_abort(&txn);
 
     /* Walking while deleting, as expiry does. */
