@@ -230,8 +230,8 @@ void queue_active_wake(struct queue *queue); /* brings in what is due while ther
 int queue_active_wait(struct queue *queue, const char *id, int64_t next_us);
 
 /* queue_worker.c */
-int queue_worker_register(struct queue_peer *peer, const struct ipc_message *message);
-int queue_worker_result(struct queue_peer *peer, const struct ipc_message *message);
+int queue_worker_register(struct queue_peer *peer, struct ipc_message *message);
+int queue_worker_result(struct queue_peer *peer, struct ipc_message *message);
 void queue_worker_lost(struct queue_peer *peer);
 void queue_worker_dispatch(struct queue *queue);
 void queue_worker_take_dead(struct queue *queue); /* defers the jobs of destinations that died */
@@ -255,7 +255,7 @@ void queue_recover_note_removed(struct queue *queue, const char *id);
 bool queue_recover_was_removed(const struct queue *queue, const char *id);
 
 /* queue_ctl.c, queue_list.c */
-int queue_ctl_ask(struct queue_peer *peer, const struct ipc_message *message);
+int queue_ctl_ask(struct queue_peer *peer, struct ipc_message *message);
 int queue_list_start(struct queue_peer *peer, uint64_t ask_id, bool as_json);
 void queue_list_continue(struct queue_peer *peer);
 void queue_list_free(struct queue_listing **listing);
