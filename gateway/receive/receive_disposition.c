@@ -258,19 +258,46 @@ scan_and_act(struct receive_session *session)
 {
     struct scan_report report = {0};
     struct verdict verdict;
-    int r = scan(session, &report);
+    int scanned = scan(session, &report);
+    int r;
 
-    if (r != 0) {
-        log_warning("smtpd", "%s: not scanned: %s", session->envelope->queue_id, gw_strerror(r));
+    if (scanned != 0) {
+        log_warning("smtpd", "%s: not scanned: %s", session->envelope->queue_id, gw_strerror(scanned));
     } else {
         note_report(session, &report);
     }
-    if ((r = verdict_decide(session->port->view, session->envelope, r == 0 ? &report : NULL, &verdict)) != 0) {
+    r = verdict_decide(session->port->view, session->envelope, scanned == 0 ? &report : NULL, &verdict);
+    if (r != 0) {
         return receive_reply(session, 451, "4.3.0", "Error: internal error");
     }
     r = act(session, &verdict, &report);
     verdict_free(&verdict);
     return r;
+}
+
+void
+receive_apply_effects(struct receive_session *session)
+{
+    struct restriction_effects *effects = &session->effects;
+    struct envelope *envelope = session->envelope;
+    struct bytes rest = bytes_buf(&effects->bcc);
+
+    envelope->hold = envelope->hold || effects->hold;
+    envelope->content_filter = bytes_str(session->port->content_filter);
+    if (effects->filter.n > 0) {
+        envelope->content_filter = arena_dup(envelope->arena, bytes_buf(&effects->filter));
+    }
+    if (effects->redirect.n > 0) {
+        envelope->redirect = arena_dup(envelope->arena, bytes_buf(&effects->redirect));
+    }
+    while (rest.n > 0) {
+        ptrdiff_t end = bytes_index(rest, '\0');
+        size_t n = end < 0 ? rest.n : (size_t)end;
+
+        (void)envelope_add_recipient(envelope, bytes_sub(rest, 0, n), bytes_sub(rest, 0, n), NOTIFY_NEVER,
+                                     (struct bytes){0});
+        rest = bytes_sub(rest, n + 1, rest.n);
+    }
 }
 
 int

@@ -22,6 +22,12 @@ add_transcript(struct receive_session *session, const char *direction, struct by
     }
 }
 
+void
+receive_note_command(struct receive_session *session, struct bytes line)
+{
+    add_transcript(session, " In:  ", line);
+}
+
 int
 receive_reply_bytes(struct receive_session *session, int code, const char *dsn, struct bytes text)
 {
@@ -83,25 +89,38 @@ append_context(struct receive_session *session, struct buf *out, struct bytes re
     }
 }
 
-int
-receive_reject(struct receive_session *session, const char *verb, struct bytes recipient, int code, const char *dsn,
-               struct bytes text)
+void
+receive_log_action(struct receive_session *session, const char *action, const char *verb, struct bytes recipient,
+                   struct bytes text)
 {
     struct buf line;
     char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3];
     const char *id = session->envelope->queue_id[0] != '\0' ? session->envelope->queue_id : "NOQUEUE";
 
     buf_init(&line, 4 * RECEIVE_REPLY_MAX);
-    (void)buf_printf(&line, "%s: reject: %s from %s: %d %s ", id, verb,
-                     receive_session_client(session, client, sizeof(client)), code, dsn);
+    (void)buf_printf(&line, "%s: %s: %s from %s: ", id, action, verb,
+                     receive_session_client(session, client, sizeof(client)));
     (void)buf_append_printable(&line, text, RECEIVE_REPLY_MAX, true);
     append_context(session, &line, recipient);
     log_info("smtpd", "%s", buf_str(&line));
     buf_free(&line);
+}
 
-    char number[16];
-    (void)snprintf(number, sizeof(number), "%d %s", code, dsn);
-    evidence_add(&session->tools->evidence, EV_COMMAND, bytes_str(verb), recipient, bytes_str(number), text, code);
+int
+receive_reject(struct receive_session *session, const char *verb, struct bytes recipient, int code, const char *dsn,
+               struct bytes text)
+{
+    struct buf said;
+    char number[24];
+
+    (void)snprintf(number, sizeof(number), "%d %s ", code, dsn);
+    buf_init(&said, 2 * RECEIVE_REPLY_MAX);
+    (void)buf_append_str(&said, number);
+    (void)buf_append_bytes(&said, bytes_sub(text, 0, RECEIVE_REPLY_MAX));
+    receive_log_action(session, "reject", verb, recipient, bytes_buf(&said));
+    buf_free(&said);
+    evidence_add(&session->tools->evidence, EV_COMMAND, bytes_str(verb), recipient, bytes_trim(bytes_str(number)), text,
+                 code);
     session->policy_event = true;
     session->errors++;
     return receive_reply_bytes(session, code, dsn, text);

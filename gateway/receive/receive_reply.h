@@ -18,8 +18,13 @@ int receive_reply_bytes(struct receive_session *session, int code, const char *d
  * word after "reject:"; recipient may be empty. */
 int receive_reject(struct receive_session *session, const char *verb, struct bytes recipient, int code,
                    const char *dsn, struct bytes text);
+/* "QID: action: VERB from client: text; from=<> to=<> proto= helo=": a refusal's line for what is no refusal. */
+void receive_log_action(struct receive_session *session, const char *action, const char *verb, struct bytes recipient,
+                        struct bytes text);
 /* A client's mistake (500, 501, 503): counts towards the error limits. */
 int receive_reply_error(struct receive_session *session, int code, const char *dsn, const char *text);
+/* The client's line, for the transcript. */
+void receive_note_command(struct receive_session *session, struct bytes line);
 /* Sends an event to the policy role for the postmaster, with the session's transcript. */
 void receive_notify(struct receive_session *session);
 struct ipc_channel *receive_policy_channel(struct receive_tools *tools);

@@ -287,7 +287,7 @@ receive_main(int argc, char **argv)
         return 1;
     }
     process->shared.config = process->start.config;
-    process->shared.slot = (unsigned)getpid() & 0x3ff;
+    process->shared.slot = (unsigned)getpid() & 0x3fffff;
     process->shared.rates = rates_new();
     if (process->shared.rates == NULL || open_listeners(process) != 0 ||
         sigaction(SIGUSR1, &action, NULL) == -1) {

@@ -79,12 +79,11 @@ receive_session_reset_message(struct receive_session *session)
         /* Only a message that had begun left something behind: a plain HELO or QUIT skips the work. */
         envelope_reset(session->envelope);
         restriction_effects_free(&session->effects);
-        session->effects = (struct restriction_effects){0};
     }
     session->envelope->queue_id[0] = '\0';
     session->has_sender = false;
     session->sender_given = (struct bytes){0};
-    session->rejected_recipients = 0;
+    session->accepted_recipients = session->rejected_recipients = 0;
     session->content_size = 0;
     session->declared_size = 0;
     if (session->xforwarded) {
@@ -108,21 +107,19 @@ begin_session(struct receive_session *session, struct receive_tools *tools, cons
               const struct net_addr *client, const struct wire_handover *handover)
 {
     *session = (struct receive_session){
-        .tools = tools, .port = port, .stream = tools->stream, .envelope = tools->envelope, .content_fd = -1};
+        .tools = tools, .port = port, .stream = tools->stream, .envelope = tools->envelope, .content_fd = -1,
+        .last_verb = "CONNECT"};
     struct session_facts *facts = &session->facts;
 
-    if (handover != NULL) {
-        session->handover = *handover;
-        session->handover.evidence = (struct bytes){0}; /* the view dies with the message it came in */
-        session->handed_over = true;
-    }
+    session->peer = *client;
+    restriction_effects_init(&session->effects);
     facts->client = *client;
     (void)snprintf(facts->name, sizeof(facts->name), "unknown");
     (void)snprintf(facts->reverse_name, sizeof(facts->reverse_name), "unknown");
     (void)snprintf(facts->service, sizeof(facts->service), "%s", port->service);
     (void)snprintf(facts->protocol, sizeof(facts->protocol), "SMTP");
     queue_id_make(facts->ident, clock_wall_us(),
-                  (atomic_fetch_add(&tools->shared->sequence, 1) << 10) | tools->shared->slot);
+                  (atomic_fetch_add(&tools->shared->sequence, 1) << 22) | tools->shared->slot);
     session->keep_transcript = wants_transcript(port->view);
     buf_init(&session->transcript, RECEIVE_TRANSCRIPT_MAX);
     (void)evidence_begin(&tools->evidence, facts->ident, "receive");
@@ -211,7 +208,7 @@ end_session(struct receive_session *session)
     receive_session_reset_message(session);
     log_disconnect(session);
     if (session->counted) {
-        rates_disconnect(tools->shared->rates, &session->handover.client);
+        rates_disconnect(tools->shared->rates, &session->peer);
     }
     receive_notify(session);
     send_evidence(session);
@@ -228,7 +225,6 @@ check_rates(struct receive_session *session)
     struct rates *rates = session->tools->shared->rates;
     char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3], address[NET_ADDR_TEXT_MAX];
 
-    session->handover.client = session->facts.client; /* XCLIENT may change the facts; the count is this one's */
     if (!rates_is_needed(&port->rates) ||
         match_list_client(port->event_limit_exceptions, session->facts.name, &session->facts.client) == 1) {
         return 0;
@@ -281,8 +277,11 @@ receive_session_run(struct receive_tools *tools, const struct receive_port *port
     session.trusted_client = trusted == 1;
     note_connect(&session);
     if ((r = check_rates(&session)) == 0) {
-        /* After screen's teaser "220-..." the greeting is the last line of that reply. */
-        r = receive_reply(&session, 220, NULL, "%s", port->banner);
+        /* After screen's teaser "220-..." this is the last line of that reply. */
+        bool permitted = true;
+
+        r = receive_restrict_early(&session, STAGE_CLIENT, "CONNECT", &permitted);
+        r = r == 0 && permitted ? receive_reply(&session, 220, NULL, "%s", port->banner) : r;
     }
     while (r == 0 && !session.quit) {
         r = receive_command_next(&session, &last);

@@ -47,6 +47,7 @@ struct receive_tools {
     uint8_t *spool;             /* RECEIVE_SPOOL_BUFFER bytes */
     struct evidence evidence;
     struct buf scratch;
+    struct smtp_command command; /* under way */
 };
 
 enum receive_state { RECEIVE_WANT_HELO, RECEIVE_READY, RECEIVE_MAIL, RECEIVE_RCPT, RECEIVE_BDAT };
@@ -56,8 +57,7 @@ struct receive_session {
     const struct receive_port *port;
     struct stream *stream;
     struct session_facts facts;
-    struct wire_handover handover; /* what screen learned; client.family 0 when we accepted ourselves */
-    bool handed_over;
+    struct net_addr peer;        /* who is really connected, whatever XCLIENT says */
     struct envelope *envelope;
     struct restriction_effects effects;
 
@@ -69,9 +69,11 @@ struct receive_session {
     bool pipelining_violation;
     bool quit;
     bool counted;                /* rates_connect() was called */
+    struct restriction_pending pending; /* of client, helo and sender lists when smtpd_delay_reject = no */
     unsigned errors, junk;
     unsigned ok_counts[SMTP_VERB_COUNT], all_counts[SMTP_VERB_COUNT];
     int last_code;
+    const char *last_verb;       /* for logs; "CONNECT" at first */
 
     bool policy_event, protocol_event, resource_event; /* for notify_classes */
     struct buf transcript;       /* In:/Out: lines, kept only when a notice class may want it */
@@ -80,7 +82,7 @@ struct receive_session {
     /* the message under way */
     bool has_sender;
     struct bytes sender_given;   /* as in MAIL FROM, in the envelope's arena */
-    unsigned rejected_recipients;
+    unsigned accepted_recipients, rejected_recipients;
     int content_fd;
     uint64_t content_size;
     uint64_t declared_size;
@@ -101,15 +103,23 @@ const char *receive_session_client(const struct receive_session *session, char *
 
 /* The transaction's handlers: one verb each; the reply is queued by the handler itself. */
 typedef int receive_verb(struct receive_session *session, const struct smtp_command *command);
-receive_verb receive_helo, receive_mail, receive_rcpt, receive_data, receive_bdat, receive_rset, receive_noop,
-    receive_vrfy, receive_quit, receive_starttls, receive_help, receive_xclient, receive_xforward, receive_etrn;
+receive_verb receive_helo, receive_ehlo, receive_mail, receive_rcpt, receive_data, receive_bdat, receive_rset, receive_noop,
+    receive_vrfy, receive_quit, receive_starttls, receive_help, receive_auth, receive_xclient, receive_xforward;
 
 /* receive_command.c: reads one command line and runs it; *last_r is its verb. 0 goes on; an error ends the session:
  * GW_ERR_DENIED when we said 421 ourselves. */
 int receive_command_next(struct receive_session *session, enum smtp_verb *last_r);
+/* receive_restrict.c: runs the lists of one command; replies itself when one refuses. *permitted_r tells. */
+int receive_restrict(struct receive_session *session, const enum restriction_stage *stages, size_t count,
+                     const char *verb, struct bytes recipient, struct bytes recipient_given, bool *permitted_r);
+/* The same for a single list that stands before RCPT, which only runs when smtpd_delay_reject = no. */
+int receive_restrict_early(struct receive_session *session, enum restriction_stage stage, const char *verb,
+                           bool *permitted_r);
 /* receive_client_name.c: PTR and forward check; fills name, reverse_name and their states. */
 void receive_client_name(struct receive_session *session);
 /* receive_disposition.c: content complete and sealed: scan, verdict, reinjection or quarantine, reply. */
 int receive_disposition(struct receive_session *session);
+/* What access actions asked for goes into the envelope: HOLD, FILTER, REDIRECT, BCC. */
+void receive_apply_effects(struct receive_session *session);
 
 #endif
