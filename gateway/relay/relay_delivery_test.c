@@ -1,0 +1,507 @@
+/*
+ * relay_delivery_test - whole deliveries against scripted servers on loopback: replies, losses, next hosts,
+ * reuse.
+ *
+ * A script is a list of lines: "<text" must come from the client (a prefix), ">text" is sent, "=" reads until
+ * the line with a single dot, "!" closes the connection. One thread plays the scripts one connection after
+ * the other.
+ */
+#include "relay/relay_delivery.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/stream.h"
+#include "relay/relay_transaction.h"
+
+static int failures;
+#define CHECK(cond)                                                    \
+    do {                                                               \
+        if (!(cond)) {                                                 \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+            failures++;                                                \
+        }                                                              \
+    } while (0)
+
+enum { SCRIPTS_MAX = 4, LINES_MAX = 40, PATIENCE_MS = 10000 };
+
+struct server {
+    int listen_fd;
+    uint16_t port;
+    const char *const *scripts[SCRIPTS_MAX]; /* one per connection; NULL ends */
+    int played;                              /* connections that came */
+    bool wrong;                              /* a client line was not the expected one */
+    char content[4096];
+};
+
+static void
+read_content(struct server *server, struct stream *stream)
+{
+    struct bytes line;
+    size_t n = 0;
+
+    while (stream_read_line(stream, 4096, &line) == 0 && !bytes_equal(line, BYTES_LIT("."))) {
+        n += (size_t)snprintf(server->content + n, sizeof(server->content) - n, "%.*s|", BYTES_FMT(line));
+    }
+}
+
+static void
+play(struct server *server, const char *const *script, int fd)
+{
+    struct stream *stream = stream_new(fd);
+    struct bytes line;
+
+    stream_set_deadline(stream, clock_monotonic_ms() + PATIENCE_MS);
+    for (; *script != NULL && **script != '!'; script++) {
+        const char *text = *script + 1;
+
+        if (**script == '>') {
+            (void)stream_printf(stream, "%s\r\n", text);
+            (void)stream_flush(stream);
+        } else if (**script == '=') {
+            read_content(server, stream);
+        } else if (stream_read_line(stream, 4096, &line) != 0 ||
+                   !bytes_has_prefix_nocase(line, bytes_str(text))) {
+            fprintf(stderr, "the server wanted \"%s\", got \"%.*s\"\n", text, BYTES_FMT(line));
+            server->wrong = true;
+            break;
+        }
+    }
+    stream_free(&stream);
+}
+
+static void *
+serve(void *context)
+{
+    struct server *server = context;
+
+    for (int i = 0; server->scripts[i] != NULL; i++) {
+        int fd = accept(server->listen_fd, NULL, NULL);
+
+        if (fd == -1) {
+            break;
+        }
+        server->played++;
+        play(server, server->scripts[i], fd);
+    }
+    return NULL;
+}
+
+static void
+start_server(struct server *server, pthread_t *thread)
+{
+    struct net_addr addr = {.family = AF_INET, .ip = {127, 0, 0, 1}};
+    struct sockaddr_in sin;
+    socklen_t length = sizeof(sin);
+
+    server->listen_fd = net_listen(&addr, 5);
+    CHECK(server->listen_fd != -1 && getsockname(server->listen_fd, (struct sockaddr *)&sin, &length) == 0);
+    server->port = ntohs(sin.sin_port);
+    CHECK(pthread_create(thread, NULL, serve, server) == 0);
+}
+
+static void
+stop_server(struct server *server, pthread_t thread)
+{
+    (void)shutdown(server->listen_fd, SHUT_RDWR);
+    (void)pthread_join(thread, NULL);
+    (void)close(server->listen_fd);
+    CHECK(!server->wrong);
+}
+
+/* Everything a delivery needs, without configuration and queue. */
+struct bench {
+    struct relay_settings settings;
+    struct relay_delivery *delivery;
+    struct evidence evidence;
+    struct arena *arena;
+    struct buf command, room;
+    struct wire_job job;
+    struct relay_task task;
+    uint16_t numbers[8];
+    int content_fd;
+};
+
+static int
+no_dns(void *context, const char *name, enum dns_type type, int64_t deadline_ms, struct dns_answer **answer_r)
+{
+    (void)context;
+    (void)name;
+    (void)type;
+    (void)deadline_ms;
+    (void)answer_r;
+    return GW_ERR_TEMP;
+}
+
+static void
+set_up(struct bench *bench)
+{
+    struct relay_settings *s = &bench->settings;
+
+    memset(bench, 0, sizeof(*bench));
+    s->transport = "smtp";
+    s->program = "smtp";
+    s->connect_ms = s->helo_ms = s->starttls_ms = s->xforward_ms = s->mail_ms = s->rcpt_ms = s->data_init_ms =
+        s->data_xfer_ms = s->data_done_ms = s->rset_ms = s->quit_ms = PATIENCE_MS;
+    s->cache_idle_ms = 2000;
+    s->reuse_ms = 300000;
+    s->session_limit = 2;
+    s->skip_5xx_greeting = true;
+    s->helo_name = "gateway.test";
+    s->address =
+        (struct relay_address_rules){.use_ipv4 = true, .default_port = 25, .own_name = "gateway.test"};
+    bench->delivery = calloc(1, sizeof(*bench->delivery));
+    relay_session_init(&bench->delivery->session);
+    bench->delivery->session.evidence = &bench->evidence;
+    bench->delivery->lookup.query = no_dns;
+    bench->arena = arena_new(1024 * 1024);
+    buf_init(&bench->command, 65536);
+    buf_init(&bench->room, 131072);
+    (void)evidence_begin(&bench->evidence, "test", "relay");
+    bench->content_fd = memfd_create("content", MFD_CLOEXEC);
+}
+
+static void
+tear_down(struct bench *bench)
+{
+    relay_session_free(&bench->delivery->session);
+    free(bench->delivery);
+    evidence_free(&bench->evidence);
+    arena_free(&bench->arena);
+    buf_free(&bench->command);
+    buf_free(&bench->room);
+    (void)close(bench->content_fd);
+}
+
+/* One job to "a@x.test", "b@x.test" ... */
+static void
+run(struct bench *bench, const char *nexthop, size_t recipients, const char *content)
+{
+    static const char *const ADDRESSES[] = {"a@x.test", "b@x.test", "c@x.test"};
+    struct envelope *envelope = envelope_new();
+
+    CHECK(ftruncate(bench->content_fd, 0) == 0 &&
+          pwrite(bench->content_fd, content, strlen(content), 0) == (ssize_t)strlen(content));
+    envelope->size = strlen(content);
+    (void)snprintf(envelope->queue_id, sizeof(envelope->queue_id), "4TEST");
+    CHECK(envelope_set_sender(envelope, BYTES_LIT("s@y.test")) == 0);
+    for (size_t i = 0; i < recipients; i++) {
+        CHECK(envelope_add_recipient(envelope, bytes_str(ADDRESSES[i]), bytes_of(NULL, 0), 0,
+                                     bytes_of(NULL, 0)) == 0);
+    }
+    bench->job = (struct wire_job){
+        .nexthop = bytes_str(nexthop), .envelope = envelope, .recipient_numbers = bench->numbers};
+    arena_reset(bench->arena);
+    bench->task = (struct relay_task){.command = &bench->command, .room = &bench->room};
+    CHECK(relay_task_begin(&bench->task, &bench->job, bench->content_fd, bench->arena) == 0);
+    relay_delivery_run(bench->delivery, &bench->settings, &bench->task);
+    CHECK(bench->task.pending == 0);
+    envelope_free(&envelope);
+}
+
+static bool
+result_is(struct bench *bench, size_t index, enum delivery_status status, const char *dsn, const char *text)
+{
+    const struct relay_recipient *r = &bench->task.recipients[index];
+    bool ok = r->status == status && strcmp(r->dsn, dsn) == 0 && bytes_find(r->reply, bytes_str(text)) >= 0;
+
+    if (!ok) {
+        fprintf(stderr, "recipient %zu: %d %s \"%.*s\"\n", index, (int)r->status, r->dsn,
+                BYTES_FMT(r->reply));
+    }
+    return ok;
+}
+
+#define HELLO ">220 mx", "<EHLO gateway.test", ">250-mx", ">250-PIPELINING", ">250-SIZE 1000", ">250 8BITMIME"
+#define HELLO_SLOW ">220 mx", "<EHLO", ">500 what", "<HELO gateway.test", ">250 mx"
+static const char CONTENT[] = "A: b\r\n\r\n.x\r\n";
+
+struct one_case {
+    const char *name;
+    const char *script[LINES_MAX];
+    size_t recipients;
+    struct {
+        enum delivery_status status;
+        const char *dsn;
+        const char *text;
+    } results[3];
+    bool stays_open;
+    bool lmtp;
+};
+
+static const struct one_case CASES[] = {
+    {"pipelined",
+     {HELLO, "<MAIL FROM:<s@y.test> SIZE=12", "<RCPT TO:<a@x.test>", "<DATA", ">250 ok", ">250 ok", ">354 go",
+      "=", ">250 2.0.0 Ok: queued as X", NULL},
+     1,
+     {{DELIVERY_SENT, "2.0.0", "250 2.0.0 Ok: queued as X"}},
+     true,
+     false},
+    {"one by one after HELO",
+     {HELLO_SLOW, "<MAIL FROM:<s@y.test>", ">250 ok", "<RCPT TO:<a@x.test>", ">250 ok", "<RCPT TO:<b@x.test>",
+      ">250 ok", "<DATA", ">354 go", "=", ">250 ok", NULL},
+     2,
+     {{DELIVERY_SENT, "2.0.0", "250 ok"}, {DELIVERY_SENT, "2.0.0", "250 ok"}},
+     true,
+     false},
+    {"one of three refused, one later",
+     {HELLO, "<MAIL", "<RCPT", "<RCPT", "<RCPT", "<DATA", ">250 ok", ">250 ok", ">550 5.1.1 no such user",
+      ">450 4.2.0 later", ">354 go", "=", ">250 ok", NULL},
+     3,
+     {{DELIVERY_SENT, "2.0.0", "250 ok"},
+      {DELIVERY_BOUNCED, "5.1.1", "said: 550 5.1.1 no such user (in reply to RCPT TO command)"},
+      {DELIVERY_DEFERRED, "4.2.0", "said: 450 4.2.0 later (in reply to RCPT TO command)"}},
+     false, /* the deferred one is looked for on other hosts: the session ends */
+     false},
+    {"sender refused",
+     {HELLO, "<MAIL", "<RCPT", "<DATA", ">553 5.1.8 bad sender", ">503 no", ">503 no", NULL},
+     1,
+     {{DELIVERY_BOUNCED, "5.1.8", "(in reply to MAIL FROM command)"}},
+     true,
+     false},
+    {"all refused but 354: an empty message",
+     {HELLO, "<MAIL", "<RCPT", "<DATA", ">250 ok", ">550 no", ">354 go", "<.", ">554 no recipients", NULL},
+     1,
+     {{DELIVERY_BOUNCED, "5.0.0", "(in reply to RCPT TO command)"}},
+     true,
+     false},
+    {"content refused",
+     {HELLO, "<MAIL", "<RCPT", "<DATA", ">250 ok", ">250 ok", ">354 go", "=", ">554 5.7.1 spam", NULL},
+     1,
+     {{DELIVERY_BOUNCED, "5.7.1", "said: 554 5.7.1 spam (in reply to end of DATA command)"}},
+     true,
+     false},
+    {"lost after the dot",
+     {HELLO, "<MAIL", "<RCPT", "<DATA", ">250 ok", ">250 ok", ">354 go", "=", "!", NULL},
+     1,
+     {{DELIVERY_DEFERRED, "4.4.2", "while sending end of data -- message may be sent more than once"}},
+     false,
+     false},
+    {"lost before MAIL was answered",
+     {HELLO, "<MAIL", "!", NULL},
+     1,
+     {{DELIVERY_DEFERRED, "4.4.2", "lost connection with 127.0.0.1[127.0.0.1] while sending MAIL FROM"}},
+     false,
+     false},
+    {"greeting 554",
+     {">554 go away", NULL},
+     1,
+     {{DELIVERY_DEFERRED, "4.0.0", "host 127.0.0.1[127.0.0.1] refused to talk to me: 554 go away"}},
+     false,
+     false},
+    {"greeting 421",
+     {">421 4.3.2 busy", NULL},
+     1,
+     {{DELIVERY_DEFERRED, "4.3.2", "refused to talk to me: 421 4.3.2 busy"}},
+     false,
+     false},
+    {"no SMTP at all",
+     {">SSH-2.0-x", NULL},
+     1,
+     {{DELIVERY_DEFERRED, "4.5.0", "protocol error"}},
+     false,
+     false},
+    {"both hellos refused",
+     {">220 mx", "<EHLO", ">550 no", "<HELO", ">550 5.7.1 no", NULL},
+     1,
+     {{DELIVERY_BOUNCED, "5.7.1", "refused to talk to me: 550 5.7.1 no"}},
+     false,
+     false},
+    {"421 to RCPT",
+     {HELLO, "<MAIL", "<RCPT", "<DATA", ">250 ok", ">421 4.7.0 bye", "!", NULL},
+     1,
+     {{DELIVERY_DEFERRED, "4.4.2", "lost connection"}},
+     false,
+     false},
+    {"too large for the server",
+     {">220 mx", "<EHLO", ">250-mx", ">250 SIZE 5", NULL},
+     1,
+     {{DELIVERY_BOUNCED, "5.3.4", "message size 12 exceeds size limit 5 of server"}},
+     true,
+     false},
+    {"LMTP: a reply for each",
+     {">220 mx", "<LHLO", ">250-mx", ">250 PIPELINING", "<MAIL", "<RCPT", "<RCPT", "<RCPT", "<DATA",
+      ">250 ok", ">250 ok", ">550 5.1.1 unknown", ">250 ok", ">354 go", "=", ">250 2.1.5 stored",
+      ">552 5.2.2 full", NULL},
+     3,
+     {{DELIVERY_SENT, "2.1.5", "stored"},
+      {DELIVERY_BOUNCED, "5.1.1", "unknown"},
+      {DELIVERY_BOUNCED, "5.2.2", "full"}},
+     true,
+     true},
+};
+
+static void
+test_cases(void)
+{
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct server server = {.scripts = {CASES[i].script}};
+        struct bench bench;
+        pthread_t thread;
+        char nexthop[64];
+        int before = failures;
+
+        set_up(&bench);
+        bench.settings.lmtp = CASES[i].lmtp;
+        start_server(&server, &thread);
+        (void)snprintf(nexthop, sizeof(nexthop), "[127.0.0.1]:%u", server.port);
+        run(&bench, nexthop, CASES[i].recipients, CONTENT);
+        for (size_t r = 0; r < CASES[i].recipients; r++) {
+            CHECK(result_is(&bench, r, CASES[i].results[r].status, CASES[i].results[r].dsn,
+                            CASES[i].results[r].text));
+        }
+        CHECK(bench.delivery->session.open == CASES[i].stays_open ||
+              bench.task.recipients[0].status != DELIVERY_SENT);
+        relay_session_close(&bench.delivery->session, true);
+        stop_server(&server, thread);
+        if (CASES[i].results[0].status == DELIVERY_SENT) {
+            CHECK(strcmp(server.content, "A: b||..x|") == 0);
+        }
+        if (failures != before) {
+            fprintf(stderr, "in case \"%s\"\n", CASES[i].name);
+        }
+        tear_down(&bench);
+    }
+}
+
+static const char *const TWO_MAILS[] = {HELLO,     "<MAIL",   "<RCPT",  "<DATA", ">250 ok", ">250 ok",
+                                        ">354 go", "=",       ">250 1", "<MAIL", "<RCPT",   "<DATA",
+                                        ">250 ok", ">250 ok", ">354",   "=",     ">250 2",  NULL};
+static const char *const ONE_MAIL[] = {HELLO,     "<MAIL", "<RCPT", "<DATA",      ">250 ok",
+                                       ">250 ok", ">354",  "=",     ">250 again", NULL};
+static const char *const CLOSES_WHEN_IDLE[] = {
+    HELLO, "<MAIL", "<RCPT", "<DATA", ">250 ok", ">250 ok", ">354", "=", ">250 1", ">421 4.4.2 idle", NULL};
+static const char *const RESETS[] = {HELLO,     "<MAIL",   "<RCPT",   "<DATA", ">250 ok", ">550 no",
+                                     ">554 no", "<RSET",   "<MAIL",   "<RCPT", "<DATA",   ">250 ok",
+                                     ">250 ok", ">250 ok", ">354 go", "=",     ">250 2",  NULL};
+
+/* Two jobs to one next hop. */
+static void
+test_two(const char *const *first, const char *const *second, int connections, enum delivery_status status1,
+         const char *text2)
+{
+    struct server server = {.scripts = {first, second}};
+    struct bench bench;
+    pthread_t thread;
+    char nexthop[64];
+
+    set_up(&bench);
+    start_server(&server, &thread);
+    (void)snprintf(nexthop, sizeof(nexthop), "[127.0.0.1]:%u", server.port);
+    run(&bench, nexthop, 1, CONTENT);
+    CHECK(bench.task.recipients[0].status == status1);
+    (void)usleep(50000); /* a server that closes an idle connection has done it */
+    run(&bench, nexthop, 1, CONTENT);
+    CHECK(result_is(&bench, 0, DELIVERY_SENT, "2.0.0", text2));
+    relay_session_close(&bench.delivery->session, true);
+    stop_server(&server, thread);
+    CHECK(server.played == connections);
+    tear_down(&bench);
+}
+
+static const char *const GREY[] = {HELLO,     "<MAIL", "<RCPT", "<DATA", ">250 ok", ">450 4.2.0 later",
+                                   ">503 no", NULL};
+static const char *const BUSY[] = {">421 busy", NULL};
+
+/* The list "[a]:p1, [b]:p2": what the first leaves the second gets; with both down the last failure stands.
+ */
+static void
+test_next_host(const char *const *first, const char *const *second, enum delivery_status status,
+               const char *dsn, const char *text, bool site_down)
+{
+    struct server a = {.scripts = {first}}, b = {.scripts = {second}};
+    struct bench bench;
+    pthread_t thread_a, thread_b;
+    char nexthop[128];
+
+    set_up(&bench);
+    start_server(&a, &thread_a);
+    start_server(&b, &thread_b);
+    if (first == NULL) {
+        (void)shutdown(a.listen_fd, SHUT_RDWR);
+        (void)close(a.listen_fd); /* connection refused */
+    }
+    (void)snprintf(nexthop, sizeof(nexthop), "[127.0.0.1]:%u, [127.0.0.1]:%u", a.port, b.port);
+    run(&bench, nexthop, 1, CONTENT);
+    CHECK(result_is(&bench, 0, status, dsn, text));
+    CHECK(relay_task_is_site_down(&bench.task) == site_down);
+    relay_session_close(&bench.delivery->session, true);
+    if (first != NULL) {
+        stop_server(&a, thread_a);
+    } else {
+        (void)pthread_join(thread_a, NULL);
+    }
+    stop_server(&b, thread_b);
+    tear_down(&bench);
+}
+
+static void
+test_connect_failures(void)
+{
+    struct bench bench;
+
+    set_up(&bench);
+    run(&bench, "[127.0.0.1]:1", 1, CONTENT);
+    CHECK(result_is(&bench, 0, DELIVERY_DEFERRED, "4.4.1",
+                    "connect to 127.0.0.1[127.0.0.1]:1: Connection refused"));
+    CHECK(relay_task_is_site_down(&bench.task) && strcmp(bench.delivery->relay, "none") == 0);
+    run(&bench, "name.test", 1, CONTENT);
+    CHECK(result_is(&bench, 0, DELIVERY_DEFERRED, "4.4.3", "Name service error"));
+    tear_down(&bench);
+}
+
+/* Content that ends early must never be sent as whole. */
+static void
+test_short_content(void)
+{
+    static const char *const SCRIPT[] = {HELLO,     "<MAIL",   "<RCPT", "<DATA", ">250 ok",
+                                         ">250 ok", ">354 go", "=",     NULL};
+    struct server server = {.scripts = {SCRIPT}};
+    struct bench bench;
+    pthread_t thread;
+    char nexthop[64];
+    struct envelope *envelope = envelope_new();
+
+    set_up(&bench);
+    start_server(&server, &thread);
+    (void)snprintf(nexthop, sizeof(nexthop), "[127.0.0.1]:%u", server.port);
+    envelope->size = 500;
+    CHECK(envelope_add_recipient(envelope, BYTES_LIT("a@x.test"), bytes_of(NULL, 0), 0, bytes_of(NULL, 0)) ==
+          0);
+    bench.job = (struct wire_job){
+        .nexthop = bytes_str(nexthop), .envelope = envelope, .recipient_numbers = bench.numbers};
+    bench.task = (struct relay_task){.command = &bench.command, .room = &bench.room};
+    CHECK(relay_task_begin(&bench.task, &bench.job, bench.content_fd, bench.arena) == 0);
+    relay_delivery_run(bench.delivery, &bench.settings, &bench.task);
+    CHECK(result_is(&bench, 0, DELIVERY_DEFERRED, "4.3.0", "not readable"));
+    CHECK(!bench.delivery->session.open);
+    stop_server(&server, thread);
+    envelope_free(&envelope);
+    tear_down(&bench);
+}
+
+int
+main(void)
+{
+    test_cases();
+    test_two(TWO_MAILS, NULL, 1, DELIVERY_SENT, "250 2");
+    test_two(ONE_MAIL, ONE_MAIL, 2, DELIVERY_SENT, "250 again"); /* the server closed after the first */
+    test_two(CLOSES_WHEN_IDLE, ONE_MAIL, 2, DELIVERY_SENT, "250 again");
+    test_two(RESETS, NULL, 1, DELIVERY_BOUNCED, "250 2");
+    test_next_host(NULL, ONE_MAIL, DELIVERY_SENT, "2.0.0", "250 again", false);
+    test_next_host(BUSY, ONE_MAIL, DELIVERY_SENT, "2.0.0", "250 again", false);
+    test_next_host(GREY, ONE_MAIL, DELIVERY_SENT, "2.0.0", "250 again", false);
+    test_next_host(GREY, BUSY, DELIVERY_DEFERRED, "4.0.0", "refused to talk to me: 421 busy", true);
+    test_next_host(BUSY, GREY, DELIVERY_DEFERRED, "4.2.0", "450 4.2.0 later", false);
+    test_connect_failures();
+    test_short_content();
+    return failures != 0;
+}
