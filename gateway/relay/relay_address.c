@@ -131,7 +131,8 @@ relay_address_parse(struct bytes nexthop, const struct relay_address_rules *rule
         target.literal = (struct net_addr){0};
     }
     target.literal.port = target.port;
-    target.use_mx = !bracketed && !inet && !rules->lmtp && !rules->disable_dns && target.literal.family == 0;
+    target.use_mx = !bracketed && !inet && !rules->lmtp && !rules->disable_dns &&
+                    target.literal.family == 0 && strcasecmp(target.host, "localhost") != 0;
     *target_r = target;
     return 0;
 }

@@ -111,7 +111,7 @@ static const struct {
     {"[192.0.2.1]:10025", false, 0, "192.0.2.1", "", 10025, false, true},
     {"[2001:db8::1]:25", false, 0, "2001:db8::1", "", 25, false, true},
     {"[IPv6:2001:db8::1]", false, 0, "IPv6:2001:db8::1", "", 25, false, true},
-    {"localhost:10025", false, 0, "localhost", "", 10025, true, false},
+    {"localhost:10025", false, 0, "localhost", "", 10025, false, false},
     {"inet:host.test:24", true, 0, "host.test", "", 24, false, false},
     {"unix:/var/run/lmtp", true, 0, "", "/var/run/lmtp", 25, false, false},
     {"host.test", true, 0, "host.test", "", 25, false, false},
