@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/stream.h"
+#include "base/tls.h"
 #include "relay/relay_transaction.h"
 
 static int failures;
@@ -488,9 +489,59 @@ test_short_content(void)
     tear_down(&bench);
 }
 
+/* Mandatory and opportunistic TLS with a server that does not offer it, refuses it, or fails in the
+ * handshake. */
+static void
+test_tls(enum relay_tls_level level, const char *const *first, const char *const *second,
+         enum delivery_status status, const char *dsn, const char *text)
+{
+    struct tls_options options = {.verify = TLS_VERIFY_ASK, .opportunistic = level == RELAY_TLS_MAY};
+    struct server server = {.scripts = {first, second}};
+    struct bench bench;
+    pthread_t thread;
+    char nexthop[64];
+
+    set_up(&bench);
+    bench.settings.tls_level = level;
+    CHECK(tls_context_new(&options, &bench.settings.tls) == 0);
+    start_server(&server, &thread);
+    (void)snprintf(nexthop, sizeof(nexthop), "[127.0.0.1]:%u", server.port);
+    run(&bench, nexthop, 1, CONTENT);
+    CHECK(result_is(&bench, 0, status, dsn, text));
+    relay_session_close(&bench.delivery->session, true);
+    stop_server(&server, thread);
+    CHECK(server.played == (second != NULL ? 2 : 1));
+    tls_context_free(&bench.settings.tls);
+    tear_down(&bench);
+}
+
+static const char *const NO_TLS[] = {HELLO, NULL};
+static const char *const REFUSES_TLS[] = {">220 mx",   "<EHLO",         ">250-mx", ">250 STARTTLS",
+                                          "<STARTTLS", ">454 4.7.0 no", NULL};
+static const char *const REFUSES_TLS_ONLY[] = {">220 mx", "<EHLO", ">250-mx", ">250 STARTTLS", "<STARTTLS",
+                                               ">454 no", "<MAIL", ">250 ok", "<RCPT",         ">250 ok",
+                                               "<DATA",   ">354",  "=",       ">250 plain",    NULL};
+static const char *const FAILS_TLS[] = {">220 mx",   "<EHLO",   ">250-mx",  ">250 STARTTLS",
+                                        "<STARTTLS", ">220 go", ">garbage", NULL};
+
+static void
+test_all_tls(void)
+{
+    test_tls(RELAY_TLS_ENCRYPT, NO_TLS, NULL, DELIVERY_DEFERRED, "4.7.4",
+             "TLS is required, but was not offered by host 127.0.0.1[127.0.0.1]");
+    test_tls(RELAY_TLS_ENCRYPT, REFUSES_TLS, NULL, DELIVERY_DEFERRED, "4.7.4", "refused to start TLS");
+    test_tls(RELAY_TLS_ENCRYPT, FAILS_TLS, NULL, DELIVERY_DEFERRED, "4.7.5",
+             "Cannot start TLS: handshake failure");
+    test_tls(RELAY_TLS_MAY, REFUSES_TLS_ONLY, NULL, DELIVERY_SENT, "2.0.0", "250 plain");
+    test_tls(RELAY_TLS_MAY, FAILS_TLS, ONE_MAIL, DELIVERY_SENT, "2.0.0", "250 again");
+    test_tls(RELAY_TLS_REFUSED, NO_TLS, NULL, DELIVERY_DEFERRED, "4.7.5",
+             "TLS as configured is not available");
+}
+
 int
 main(void)
 {
+    test_all_tls();
     test_cases();
     test_two(TWO_MAILS, NULL, 1, DELIVERY_SENT, "250 2");
     test_two(ONE_MAIL, ONE_MAIL, 2, DELIVERY_SENT, "250 again"); /* the server closed after the first */
