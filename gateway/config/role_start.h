@@ -36,6 +36,17 @@ int role_start_ready(const struct role_start *start, const char *const *read_dir
 int role_start_jail(const struct role_start *start, const char *const *read_dirs, const char *const *write_dirs);
 int role_start_tell_ready(void);
 
+/* The user a role runs as when the gateway was started as root: "estafeta-ROLE" when there is one, else mail_owner.
+ * NULL: stays root (deliver, which becomes each recipient, and ctl). GW_ERR_CONFIG: root without any such user. */
+int role_start_user(const struct config *config, enum role role, const char **user_r);
+
+/* What a role writes on its control socket: one packet of a word and a bit set. */
+enum { ROLE_SAYS_READY = 'R', ROLE_SAYS_JAILED = 'J' }; /* J: the bits are enum jail_missing */
+struct role_word {
+    uint32_t word;
+    uint32_t bits;
+};
+
 /* master closes its end of the control socket to say "finish what you have and go": readable means drain. */
 
 #endif

@@ -1,0 +1,308 @@
+/*
+ * config - see the header. Before: master loads, roles unpack; after: everybody reads values by index.
+ *
+ * Loading is all or nothing: every mistake is collected as a line for the operator, and one mistake is enough to
+ * return nothing.
+ */
+#include "config/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "config/config_internal.h"
+#include "config/main_cf.h"
+
+enum { PATH_BYTES_MAX = 4096 };
+
+struct config *
+config_alloc(const char *directory)
+{
+    struct config *config = calloc(1, sizeof(*config));
+
+    if (config != NULL && (config->directory = strdup(directory)) == NULL) {
+        free(config);
+        config = NULL;
+    }
+    return config;
+}
+
+static void
+free_service(struct config_service *service)
+{
+    free(service->name);
+    free(service->type);
+    free(service->program);
+    for (size_t i = 0; service->arguments != NULL && service->arguments[i] != NULL; i++) {
+        free(service->arguments[i]);
+    }
+    free(service->arguments);
+    for (size_t i = 0; i < service->override_count; i++) {
+        free(service->overrides[i].name);
+        free(service->overrides[i].value);
+    }
+    free(service->overrides);
+}
+
+void
+config_free(struct config **config_p)
+{
+    struct config *config = *config_p;
+
+    if (config == NULL) {
+        return;
+    }
+    for (size_t i = 0; config->views != NULL && i < config->service_count; i++) {
+        if (config->views[i] != config) {
+            config_free(&config->views[i]);
+        }
+    }
+    free(config->views);
+    for (size_t i = 0; i < config->service_count; i++) {
+        free_service(&config->services[i]);
+    }
+    free(config->services);
+    for (size_t i = 0; i < PARAM_COUNT; i++) {
+        free(config->raw[i]);
+        free(config->computed[i]);
+        free(config->text[i]);
+    }
+    for (size_t i = 0; i < config->variable_count; i++) {
+        free(config->variables[i].name);
+        free(config->variables[i].raw);
+        free(config->variables[i].value);
+    }
+    free(config->variables);
+    free(config->directory);
+    free(config);
+    *config_p = NULL;
+}
+
+static int
+replace(char **place, struct bytes value)
+{
+    char *copy = bytes_dup_str(value);
+
+    if (copy == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    free(*place);
+    *place = copy;
+    return 0;
+}
+
+static struct config_variable *
+find_variable(const struct config *config, struct bytes name)
+{
+    for (size_t i = 0; i < config->variable_count; i++) {
+        if (bytes_equal(name, bytes_str(config->variables[i].name))) {
+            return &config->variables[i];
+        }
+    }
+    return NULL;
+}
+
+int
+config_set(struct config *config, struct bytes name, struct bytes value, int line)
+{
+    char *text = bytes_dup_str(name);
+    int index = text == NULL ? -1 : param_by_name(text);
+
+    if (text == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    if (index >= 0) {
+        free(text);
+        config->line[index] = line;
+        return replace(&config->raw[index], value);
+    }
+    struct config_variable *variable = find_variable(config, name);
+    if (variable == NULL) {
+        struct config_variable *grown = config->variable_count >= CONFIG_VARIABLES_MAX
+                                            ? NULL
+                                            : realloc(config->variables,
+                                                      (config->variable_count + 1) * sizeof(*grown));
+        if (grown == NULL) {
+            free(text);
+            return GW_ERR_LIMIT;
+        }
+        config->variables = grown;
+        variable = &grown[config->variable_count++];
+        *variable = (struct config_variable){.name = text};
+        text = NULL; /* transferred */
+    }
+    free(text);
+    variable->line = line;
+    return replace(&variable->raw, value);
+}
+
+struct reading {
+    struct config *config;
+    const char *path;
+    struct buf *why;
+};
+
+static int
+take_line(void *context, struct bytes line, int number)
+{
+    struct reading *reading = context;
+    struct bytes name, value;
+
+    if (config_split_setting(line, &name, &value) != 0) {
+        (void)buf_printf(reading->why, "%s:%d: missing '=' after attribute name: \"%.*s\"; write name = value\n",
+                         reading->path, number, (int)(line.n < 80 ? line.n : 80), line.p);
+        return GW_ERR_CONFIG;
+    }
+    return config_set(reading->config, name, value, number);
+}
+
+int
+config_load(const char *directory, struct config **config_r, struct buf *why_r)
+{
+    struct config *config = config_alloc(directory);
+    char path[PATH_BYTES_MAX];
+    struct reading reading = {.config = config, .path = path, .why = why_r};
+    int r = GW_ERR_NOMEM;
+
+    *config_r = NULL;
+    if (config == NULL) {
+        return r;
+    }
+    (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
+    if ((r = config_read_lines(path, take_line, &reading, why_r)) != 0 ||
+        (r = config_read_master(config, why_r)) != 0 || (r = config_compute_defaults(config)) != 0 ||
+        (r = config_evaluate(config, path, why_r)) != 0 || (r = config_make_views(config, why_r)) != 0) {
+        goto out;
+    }
+    *config_r = config;
+    config = NULL; /* transferred */
+out:
+    config_free(&config);
+    return r;
+}
+
+/* A service with -o has everything of main.cf and its own on top. */
+static int
+make_view(struct config *config, const struct config_service *service, struct config **view_r, struct buf *why_r)
+{
+    struct config *view = config_alloc(config->directory);
+    char where[64];
+    int r = view == NULL ? GW_ERR_NOMEM : 0;
+
+    for (size_t i = 0; r == 0 && i < PARAM_COUNT; i++) {
+        if (config->raw[i] != NULL) {
+            r = replace(&view->raw[i], bytes_str(config->raw[i]));
+        }
+        if (r == 0 && config->computed[i] != NULL) {
+            r = replace(&view->computed[i], bytes_str(config->computed[i]));
+        }
+    }
+    for (size_t i = 0; r == 0 && i < config->variable_count; i++) {
+        r = config_set(view, bytes_str(config->variables[i].name), bytes_str(config->variables[i].raw), 0);
+    }
+    for (size_t i = 0; r == 0 && i < service->override_count; i++) {
+        r = config_set(view, bytes_str(service->overrides[i].name), bytes_str(service->overrides[i].value),
+                       service->line);
+    }
+    (void)snprintf(where, sizeof(where), "master.cf:%d", service->line);
+    r = r == 0 ? config_evaluate(view, where, why_r) : r;
+    if (r == 0) {
+        view->base = config;
+        *view_r = view;
+        view = NULL; /* transferred */
+    }
+    config_free(&view);
+    return r;
+}
+
+int
+config_make_views(struct config *config, struct buf *why_r)
+{
+    int r = 0;
+
+    config->views = calloc(config->service_count + 1, sizeof(struct config *));
+    if (config->views == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    for (size_t i = 0; i < config->service_count; i++) {
+        config->views[i] = config;
+    }
+    for (size_t i = 0; r == 0 && i < config->service_count; i++) {
+        if (config->services[i].override_count > 0) {
+            r = make_view(config, &config->services[i], &config->views[i], why_r);
+        }
+    }
+    return r;
+}
+
+const char *
+config_directory(const struct config *config)
+{
+    return config->directory;
+}
+
+size_t
+config_service_count(const struct config *config)
+{
+    return config->base != NULL ? config->base->service_count : config->service_count;
+}
+
+const struct config_service *
+config_service(const struct config *config, size_t index)
+{
+    return &(config->base != NULL ? config->base : config)->services[index];
+}
+
+const struct config *
+config_view(const struct config *config, size_t service_index)
+{
+    const struct config *base = config->base != NULL ? config->base : config;
+
+    return service_index < base->service_count ? base->views[service_index] : base;
+}
+
+static void
+want_type(enum param param, bool ok)
+{
+    if (!ok) {
+        log_panic("config", "parameter %s is read as another type than it has", PARAMS[param].name);
+    }
+}
+
+const char *
+config_str(const struct config *config, enum param param)
+{
+    return config->text[param];
+}
+
+int64_t
+config_int(const struct config *config, enum param param)
+{
+    enum param_type type = PARAMS[param].type;
+
+    want_type(param, type == PARAM_INT || type == PARAM_TIME || type == PARAM_SIZE);
+    return config->number[param];
+}
+
+bool
+config_bool(const struct config *config, enum param param)
+{
+    want_type(param, PARAMS[param].type == PARAM_BOOL);
+    return config->number[param] != 0;
+}
+
+bool
+config_is_set(const struct config *config, enum param param)
+{
+    return config->raw[param] != NULL;
+}
+
+const char *
+config_user(const struct config *config, const char *name)
+{
+    const struct config_variable *variable = find_variable(config, bytes_str(name));
+
+    return variable != NULL ? variable->value : NULL;
+}

@@ -1,0 +1,339 @@
+/*
+ * config_values - from raw values to text and numbers: expansion, types, bounds; defaults of the machine.
+ *
+ * Before: config.c has read the files; after: config_str() and its kin are array reads. A value that refers to itself
+ * is found by marking what is being expanded.
+ */
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/net.h"
+#include "config/config_internal.h"
+#include "config/expand.h"
+
+enum { HOST_BYTES_MAX = 256, NETWORKS_MAX = 4096 };
+
+struct evaluation {
+    struct config *config;
+    const char *where;
+    struct buf *why;
+    bool under_way[PARAM_COUNT];
+    unsigned depth; /* of variables in variables */
+};
+
+static int evaluate_param(struct evaluation *e, int index);
+
+static int
+lookup(void *context, struct bytes name, struct buf *out)
+{
+    struct evaluation *e = context;
+    char *text = bytes_dup_str(name);
+    int index, r = GW_ERR_NOTFOUND;
+
+    if (text == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    index = param_by_name(text);
+    if (index >= 0) {
+        r = evaluate_param(e, index);
+        r = r == 0 ? buf_append_str(out, e->config->text[index]) : r;
+    } else {
+        for (size_t i = 0; i < e->config->variable_count; i++) {
+            struct config_variable *variable = &e->config->variables[i];
+
+            if (strcmp(variable->name, text) == 0) {
+                /* A variable may refer to others; the depth limit ends a circle. */
+                if (e->depth >= CONFIG_EXPAND_DEPTH_MAX) {
+                    r = GW_ERR_LIMIT;
+                    break;
+                }
+                e->depth++;
+                r = expand_value(bytes_str(variable->raw), lookup, e, out);
+                e->depth--;
+                break;
+            }
+        }
+    }
+    free(text);
+    return r;
+}
+
+static const char *
+source_of(const struct config *config, int index)
+{
+    return config->raw[index] != NULL        ? config->raw[index]
+           : config->computed[index] != NULL ? config->computed[index]
+                                             : PARAMS[index].value;
+}
+
+static int
+complain(const struct evaluation *e, int index, const char *value, const char *what)
+{
+    (void)buf_printf(e->why, "%s:%d: %s = %s: %s\n", e->where, e->config->line[index], PARAMS[index].name, value,
+                     what);
+    return GW_ERR_CONFIG;
+}
+
+/* Seconds in a unit; 0: none. */
+static int64_t
+unit_seconds(char unit)
+{
+    switch (unit) {
+    case 's':
+        return 1;
+    case 'm':
+        return 60;
+    case 'h':
+        return 3600;
+    case 'd':
+        return 86400;
+    case 'w':
+        return 604800;
+    default:
+        return 0;
+    }
+}
+
+/* A time without a unit has the unit of the default, as in Postfix: "5" days for maximal_queue_lifetime. */
+static int
+parse_time(const char *text, const char *fallback, int64_t *value_r)
+{
+    char *end;
+    long long value = strtoll(text, &end, 10);
+    size_t length = strlen(fallback);
+    char unit = *end != '\0' ? *end : length > 0 ? fallback[length - 1] : 's';
+    int64_t seconds = unit_seconds(unit);
+
+    if (seconds == 0 && *end == '\0') {
+        seconds = 1;
+    }
+    if (end == text || seconds == 0 || (*end != '\0' && end[1] != '\0') || value < 0 ||
+        value > INT64_MAX / 1000 / seconds) {
+        return GW_ERR_SYNTAX;
+    }
+    *value_r = value * seconds;
+    return 0;
+}
+
+static int
+parse_int(const char *text, int64_t *value_r)
+{
+    char *end;
+    long long value = strtoll(text, &end, 10);
+
+    *value_r = value;
+    return end == text || *end != '\0' ? GW_ERR_SYNTAX : 0;
+}
+
+static int
+convert(const struct evaluation *e, int index)
+{
+    const struct param_row *row = &PARAMS[index];
+    const char *text = e->config->text[index];
+    int64_t *value = &e->config->number[index];
+
+    switch (row->type) {
+    case PARAM_BOOL:
+        *value = strcasecmp(text, "yes") == 0;
+        if (*value == 0 && strcasecmp(text, "no") != 0) {
+            return complain(e, index, text, "not a yes or no; write yes or no");
+        }
+        return 0;
+    case PARAM_TIME:
+        if (parse_time(text, row->value, value) != 0) {
+            return complain(e, index, text, "not a time; write a number, with s, m, h, d or w behind it");
+        }
+        break;
+    case PARAM_INT:
+    case PARAM_SIZE:
+        if (parse_int(text, value) != 0) {
+            return complain(e, index, text, "not a number; write digits only");
+        }
+        break;
+    default:
+        return 0;
+    }
+    if ((row->min != 0 || row->max != 0) && (*value < row->min || (row->max != 0 && *value > row->max))) {
+        char bounds[96];
+
+        (void)snprintf(bounds, sizeof(bounds), "out of bounds; write a value from %lld to %lld", (long long)row->min,
+                       (long long)row->max);
+        return complain(e, index, text, bounds);
+    }
+    return 0;
+}
+
+static int
+evaluate_param(struct evaluation *e, int index)
+{
+    const char *source = source_of(e->config, index);
+    struct buf out;
+    int r;
+
+    if (e->config->text[index] != NULL) {
+        return 0;
+    }
+    if (e->under_way[index]) {
+        return complain(e, index, source, "refers to itself; break the circle");
+    }
+    e->under_way[index] = true;
+    buf_init(&out, CONFIG_LINE_MAX);
+    r = PARAMS[index].type == PARAM_RAW ? buf_append_str(&out, source)
+                                        : expand_value(bytes_str(source), lookup, e, &out);
+    if (r == GW_ERR_SYNTAX) {
+        r = complain(e, index, source, "a $ or a brace is not understood; close every brace, write $$ for a $");
+    }
+    if (r == 0) {
+        e->config->text[index] = strdup(buf_str(&out));
+        r = e->config->text[index] == NULL ? GW_ERR_NOMEM : convert(e, index);
+    }
+    buf_free(&out);
+    e->under_way[index] = false;
+    return r;
+}
+
+static int
+evaluate_variables(struct evaluation *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < e->config->variable_count; i++) {
+        struct config_variable *variable = &e->config->variables[i];
+        struct buf out;
+
+        buf_init(&out, CONFIG_LINE_MAX);
+        r = expand_value(bytes_str(variable->raw), lookup, e, &out);
+        if (r == 0) {
+            free(variable->value);
+            variable->value = strdup(buf_str(&out));
+            r = variable->value == NULL ? GW_ERR_NOMEM : 0;
+        } else if (r != GW_ERR_NOMEM && r != GW_ERR_CONFIG) {
+            (void)buf_printf(e->why, "%s:%d: %s = %s: cannot be expanded (%s)\n", e->where, variable->line,
+                             variable->name, variable->raw, gw_strerror(r));
+            r = GW_ERR_CONFIG;
+        }
+        buf_free(&out);
+    }
+    return r;
+}
+
+int
+config_evaluate(struct config *config, const char *where, struct buf *why_r)
+{
+    struct evaluation e = {.config = config, .where = where, .why = why_r};
+    int r = 0;
+
+    for (int i = 0; i < PARAM_COUNT; i++) {
+        int one = evaluate_param(&e, i);
+
+        r = r == 0 ? one : r; /* every mistake is told, the first decides */
+    }
+    int variables = evaluate_variables(&e);
+    return r == 0 ? variables : r;
+}
+
+static int
+append_network(struct buf *out, const struct net_addr *addr, unsigned bits)
+{
+    char text[NET_ADDR_TEXT_MAX];
+
+    net_addr_format(addr, text);
+    return buf_printf(out, addr->family == AF_INET6 ? "%s[%s]/%u" : "%s%s/%u", out->n > 0 ? " " : "", text, bits);
+}
+
+static unsigned
+mask_bits(const struct sockaddr *mask)
+{
+    struct net_addr addr;
+    unsigned bits = 0;
+
+    if (mask == NULL) {
+        return 32;
+    }
+    net_addr_from_sockaddr(mask, &addr);
+    for (size_t i = 0; i < sizeof(addr.ip); i++) {
+        bits += (unsigned)__builtin_popcount(addr.ip[i]);
+    }
+    return bits;
+}
+
+/* mynetworks when nobody set it: this host's addresses (style host), or their networks (style subnet). */
+static int
+compute_networks(const char *style, struct buf *out)
+{
+    struct ifaddrs *list = NULL;
+    int r = 0;
+
+    if (getifaddrs(&list) == -1) {
+        return buf_append_str(out, "127.0.0.0/8 [::1]/128");
+    }
+    for (struct ifaddrs *at = list; at != NULL && r == 0; at = at->ifa_next) {
+        struct net_addr addr;
+
+        if (at->ifa_addr == NULL || (at->ifa_addr->sa_family != AF_INET && at->ifa_addr->sa_family != AF_INET6)) {
+            continue;
+        }
+        net_addr_from_sockaddr(at->ifa_addr, &addr);
+        unsigned bits = addr.family == AF_INET6 ? 128 : 32;
+        if (strcmp(style, "host") != 0) {
+            unsigned mask = mask_bits(at->ifa_netmask);
+
+            bits = mask < bits ? mask : bits;
+            net_addr_mask(&addr, (uint8_t)bits);
+        }
+        r = append_network(out, &addr, bits);
+    }
+    freeifaddrs(list);
+    return r;
+}
+
+int
+config_compute_defaults(struct config *config)
+{
+    char host[HOST_BYTES_MAX] = "localhost";
+    struct buf networks, why;
+    int r = 0;
+
+    if (gethostname(host, sizeof(host) - 16) != 0) {
+        (void)snprintf(host, sizeof(host), "localhost");
+    }
+    const char *domain = config->raw[P_mydomain] != NULL ? config->raw[P_mydomain] : "localdomain";
+    if (strchr(host, '.') == NULL && strlen(domain) + strlen(host) + 2 < sizeof(host)) {
+        size_t n = strlen(host);
+
+        (void)snprintf(host + n, sizeof(host) - n, ".%s", domain);
+    }
+    config->computed[P_myhostname] = strdup(host);
+    const char *named = config->raw[P_myhostname] != NULL ? config->raw[P_myhostname] : host;
+    const char *dot = strchr(named, '.');
+    config->computed[P_mydomain] = strdup(dot != NULL ? dot + 1 : "localdomain");
+    config->computed[P_config_directory] = strdup(config->directory);
+    if (config->computed[P_myhostname] == NULL || config->computed[P_mydomain] == NULL ||
+        config->computed[P_config_directory] == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    /* The style may itself be an expression: its text is found by a first evaluation of that one value. */
+    buf_init(&networks, NETWORKS_MAX);
+    buf_init(&why, NETWORKS_MAX);
+    struct evaluation e = {.config = config, .where = "main.cf", .why = &why};
+    r = evaluate_param(&e, P_mynetworks_style);
+    r = r == 0 ? compute_networks(config->text[P_mynetworks_style], &networks) : 0;
+    if (r == 0) {
+        config->computed[P_mynetworks] = strdup(buf_str(&networks));
+        r = config->computed[P_mynetworks] == NULL ? GW_ERR_NOMEM : 0;
+    }
+    for (size_t i = 0; i < PARAM_COUNT; i++) {
+        free(config->text[i]);
+        config->text[i] = NULL;
+    }
+    buf_free(&networks);
+    buf_free(&why);
+    return r;
+}

@@ -1,0 +1,16 @@
+/*
+ * expand - $name and its kin in values: $(name), ${name}, ${name?text}, ${name:text}, ${name?{x}:{y}},
+ * ${{a} == {b} ? {x} : {y}} (postconf(5)). Private to config/.
+ */
+#ifndef CONFIG_EXPAND_H
+#define CONFIG_EXPAND_H
+
+#include "base/bytes.h"
+
+/* Appends the expanded value of `name` to out. GW_ERR_NOTFOUND: no such name; it expands to nothing. */
+typedef int expand_lookup(void *context, struct bytes name, struct buf *out);
+
+/* GW_ERR_SYNTAX: braces that do not close, an operator that is none; GW_ERR_LIMIT: too deep or too long. */
+int expand_value(struct bytes text, expand_lookup *lookup, void *context, struct buf *out);
+
+#endif
