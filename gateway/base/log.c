@@ -1,8 +1,8 @@
 /*
  * log - see the header. The one place of base with process-wide state: where lines go.
  *
- * A line to a file is one write(2) to a descriptor opened for appending, so that lines of many processes do not mix.
- * What cannot be logged is lost; mail never fails for a log.
+ * A line to a file is one write(2) to a descriptor opened for appending, so that lines of many processes do
+ * not mix. What cannot be logged is lost; mail never fails for a log.
  */
 #include "base/log.h"
 
@@ -33,10 +33,8 @@ static const struct {
     const char *word;
     int priority;
 } LEVELS[] = {
-    [LOG_LEVEL_INFO] = {"", LOG_INFO},
-    [LOG_LEVEL_WARNING] = {"warning: ", LOG_WARNING},
-    [LOG_LEVEL_ERROR] = {"error: ", LOG_ERR},
-    [LOG_LEVEL_FATAL] = {"fatal: ", LOG_CRIT},
+    [LOG_LEVEL_INFO] = {"", LOG_INFO},         [LOG_LEVEL_WARNING] = {"warning: ", LOG_WARNING},
+    [LOG_LEVEL_ERROR] = {"error: ", LOG_ERR},  [LOG_LEVEL_FATAL] = {"fatal: ", LOG_CRIT},
     [LOG_LEVEL_PANIC] = {"panic: ", LOG_CRIT},
 };
 
@@ -63,7 +61,8 @@ facility_number(const char *word)
 int
 log_open(const struct log_target *to)
 {
-    (void)snprintf(target.name, sizeof(target.name), "%s", to->syslog_name != NULL ? to->syslog_name : "postfix");
+    (void)snprintf(target.name, sizeof(target.name), "%s",
+                   to->syslog_name != NULL ? to->syslog_name : "postfix");
     target.also_stderr = to->also_stderr;
     if (gethostname(target.host, sizeof(target.host) - 1) != 0) {
         (void)snprintf(target.host, sizeof(target.host), "localhost");
@@ -99,6 +98,12 @@ log_reopen(void)
     int r = dup2(fd, target.fd) == -1 ? GW_ERR_SYS : 0;
     (void)close(fd);
     return r;
+}
+
+void
+log_stderr(bool on)
+{
+    target.also_stderr = on;
 }
 
 int
@@ -155,8 +160,8 @@ write_line(enum log_level level, const char *program, const char *text)
     if (target.to_syslog) {
         syslog(LEVELS[level].priority, "%s", text);
     } else if (target.opened) {
-        n = snprintf(line, sizeof(line), "%s %s %s/%s[%d]: %s%s\n", time_text(), target.host, target.name, program,
-                     (int)getpid(), LEVELS[level].word, text);
+        n = snprintf(line, sizeof(line), "%s %s %s/%s[%d]: %s%s\n", time_text(), target.host, target.name,
+                     program, (int)getpid(), LEVELS[level].word, text);
         write_all(target.fd, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
     }
     if (!target.opened || (target.also_stderr && level >= LOG_LEVEL_WARNING)) {

@@ -23,8 +23,9 @@ struct log_target {
 
 /* Opens the target; before it, lines go to standard error. Returns 0 or GW_ERR_SYS. */
 int log_open(const struct log_target *target);
-int log_reopen(void); /* after logrotate; only for targets opened by name */
-int log_fd(void);     /* the file's descriptor, for a child role to inherit; -1 for syslog */
+int log_reopen(void);     /* after logrotate; only for targets opened by name */
+void log_stderr(bool on); /* switches also_stderr; before threads are started */
+int log_fd(void);         /* the file's descriptor, for a child role to inherit; -1 for syslog */
 
 void log_write(enum log_level level, const char *program, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

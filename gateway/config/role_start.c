@@ -179,8 +179,7 @@ role_start_begin(int argc, char **argv, struct role_start *start_r)
     r = 0;
 out:
     if (r != 0) {
-        config_free(start_r->config);
-        start_r->config = NULL;
+        config_free(&start_r->config);
     }
     return r;
 }
