@@ -246,7 +246,8 @@ load_due(struct queue *queue, const struct queue_waiting_entry *entry)
         (void)queue_active_wait(queue, entry->id, clock_wall_us() + (int64_t)LOAD_RETRY_S * 1000000);
         return;
     }
-    bool is_stale = entry->next_us < message->status.next_us && message->status.next_us > clock_wall_us();
+    /* 0 is an order to try now; another time is only worth what the status row says by now. */
+    bool is_stale = entry->next_us != 0 && message->status.next_us > clock_wall_us();
     if (is_stale || (message->status.flags & QUEUE_HELD) != 0) {
         queue_message_free(queue, &message);
         return;

@@ -106,7 +106,7 @@ check_submission(struct queue *queue, const struct queue_submission *submission)
         envelope->recipient_count > ENVELOPE_RECIPIENTS_MAX || !is_content_good(envelope, submission->fd)) {
         return GW_ERR_SYNTAX;
     }
-    if (queue_recover_was_removed(queue, envelope->queue_id)) {
+    if (queue_recover_was_removed(queue, envelope)) {
         return GW_ERR_EXISTS; /* delivered before the submitter could ask again */
     }
     if (!has_disk_room(queue, envelope->size)) {

@@ -128,7 +128,7 @@ queue_finish_committed(struct queue *queue, struct queue_message *message)
     if (message->disposal == QUEUE_REMOVE) {
         log_info("qmgr", "%s: removed", id);
         queue->finished++;
-        queue_recover_note_removed(queue, id);
+        queue_recover_note_removed(queue, message->envelope);
     } else if ((message->status.flags & QUEUE_HELD) == 0) {
         (void)queue_active_wait(queue, id, message->status.next_us);
     }

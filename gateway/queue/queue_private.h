@@ -126,7 +126,6 @@ struct queue_listener {
 };
 
 struct queue {
-    struct role_start *start;
     struct queue_settings settings;
     struct loop *loop;
     struct router *router;
@@ -168,6 +167,9 @@ struct queue {
     uint64_t accepted, finished; /* since the start */
     uint64_t batches, batch_messages;
     bool is_draining;
+    int64_t drain_until_ms;
+    struct loop_watch *control_watch;
+    int64_t started_us;       /* wall clock */
     struct buf out, log_text; /* scratch */
     struct arena *scratch;    /* reset before each use */
     struct queue_seen {
@@ -176,6 +178,13 @@ struct queue {
         int64_t until_ms;
     } seen;
 };
+
+/* queue_service.c */
+/* Everything but the listeners: settings, lock, store, router, recovery. Errors are logged. Close after
+ * either. */
+int queue_service_open(struct queue *queue, const struct config *config);
+int queue_service_run(struct queue *queue); /* until SIGTERM or the control socket's end */
+void queue_service_close(struct queue *queue);
 
 /* queue_settings.c */
 int queue_settings_load(const struct config *config, struct queue_settings *settings_r);
@@ -251,8 +260,8 @@ int queue_bounce_notify(struct queue *queue, struct queue_message *message, enum
 int queue_recover(struct queue *queue);
 /* Puts every message that is not held or active into waiting, due now (flush) or at its own time. */
 int queue_recover_schedule(struct queue *queue, bool flush);
-void queue_recover_note_removed(struct queue *queue, const char *id);
-bool queue_recover_was_removed(const struct queue *queue, const char *id);
+void queue_recover_note_removed(struct queue *queue, const struct envelope *envelope);
+bool queue_recover_was_removed(const struct queue *queue, const struct envelope *envelope);
 
 /* queue_ctl.c, queue_list.c */
 int queue_ctl_ask(struct queue_peer *peer, struct ipc_message *message);

@@ -14,7 +14,7 @@
 #include "message/envelope.h"
 
 struct queue_waiting_entry {
-    int64_t next_us; /* wall clock; 0: at once */
+    int64_t next_us; /* wall clock; 0: at once, whatever the status row says */
     char id[QUEUE_ID_MAX];
 };
 
