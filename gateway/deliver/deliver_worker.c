@@ -129,7 +129,15 @@ record_evidence(struct worker *worker, const struct deliver_task *task, int64_t 
     const struct envelope *envelope = task->job->envelope;
     const char *ident = envelope->session.ident;
     struct evidence evidence;
+    bool plain = true;
 
+    for (size_t i = 0; i < task->count; i++) {
+        plain = plain && task->outcomes[i].status == DELIVERY_SENT;
+    }
+    /* The queue records every final status; only what went wrong has more to tell here. */
+    if (plain) {
+        return;
+    }
     if (evidence_begin(&evidence, ident[0] != '\0' ? ident : envelope->queue_id, "deliver") != 0) {
         return;
     }

@@ -172,11 +172,21 @@ send_evidence(struct relay_shared *shared, struct evidence *evidence)
     (void)pthread_mutex_unlock(&shared->evidence_lock);
 }
 
-/* What was tried is in the record already; here is what became of each recipient. */
+/* What was tried is in the record already; here is what became of each recipient. A delivery that simply
+ * succeeded over a kept connection adds nothing to what the queue records of every message, so it costs no
+ * message to policy. */
 static void
 record_evidence(struct worker *worker, const struct relay_task *task)
 {
     const struct envelope *envelope = task->job->envelope;
+    bool plain = worker->delivery.connect_us == 0;
+
+    for (size_t i = 0; i < task->count; i++) {
+        plain = plain && task->recipients[i].status == DELIVERY_SENT;
+    }
+    if (plain) {
+        return;
+    }
 
     for (size_t i = 0; i < task->count; i++) {
         const struct relay_recipient *recipient = &task->recipients[i];
