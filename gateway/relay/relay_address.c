@@ -463,6 +463,7 @@ relay_address_find(struct relay_lookup *lookup, struct bytes nexthop, struct rel
 {
     struct relay_hosts *found = malloc(sizeof(*found));
     struct bytes rest = nexthop;
+    struct bytes fallback = bytes_str(lookup->rules->fallback);
     struct bytes one;
     int r = GW_ERR_TEMP;
 
@@ -471,10 +472,18 @@ relay_address_find(struct relay_lookup *lookup, struct bytes nexthop, struct rel
     if (found == NULL) {
         return fail(failure_r, DELIVERY_DEFERRED, "4.3.0", "out of memory");
     }
-    for (int i = 0; i < RELAY_DESTINATIONS_MAX && bytes_next_token(&rest, ", \t", &one); i++) {
+    for (int i = 0; i < RELAY_DESTINATIONS_MAX; i++) {
         struct relay_failure failure = {0};
+
+        if (!bytes_next_token(&rest, ", \t", &one) && !bytes_next_token(&fallback, ", \t", &one)) {
+            break;
+        }
+        size_t before = hosts_r->count;
         int one_r = append_nexthop(lookup, one, found, hosts_r, &failure);
 
+        for (; before < hosts_r->count; before++) {
+            hosts_r->list[before].destination = (uint8_t)i;
+        }
         if (one_r != 0 && (i == 0 || r != GW_ERR_TEMP || one_r == GW_ERR_TEMP)) {
             *failure_r = failure; /* the last decides, but "later" is never overruled by "never" */
             r = one_r;

@@ -24,6 +24,7 @@ struct relay_host {
     char name[NET_HOST_MAX]; /* as looked up, or the literal */
     struct net_addr addr;    /* with port; family 0 for a Unix socket */
     uint16_t preference;
+    uint8_t destination;       /* number of the next hop it came from: limits count anew for each */
     char path[RELAY_PATH_MAX]; /* "" for TCP */
 };
 
@@ -56,6 +57,7 @@ struct relay_address_rules {
     bool randomize;          /* smtp_randomize_addresses */
     uint16_t default_port;   /* smtp_tcp_port */
     size_t address_limit;    /* smtp_mx_address_limit; 0: none */
+    const char *fallback;    /* smtp_fallback_relay: next hops behind all others; NULL or "" for none */
     const char *own_name;    /* myhostname, for the loop check */
     struct net_addr own_addresses[RELAY_OWN_ADDRESSES_MAX];
     size_t own_count;

@@ -229,6 +229,12 @@ test_rules(void)
     CHECK(relay_address_find(&lookup, BYTES_LIT("mx.test"), &hosts, &failure) == 0 && hosts.count == 1);
     CHECK(strcmp(hosts.list[0].name, "a.test") == 0);
     set_rules(&rules);
+    rules.fallback = "[192.0.2.50]";
+    CHECK(relay_address_find(&lookup, BYTES_LIT("nx.test"), &hosts, &failure) == 0 && hosts.count == 1);
+    CHECK(hosts.list[0].destination == 1);
+    CHECK(relay_address_find(&lookup, BYTES_LIT("host.test"), &hosts, &failure) == 0 && hosts.count == 2);
+    CHECK(strcmp(hosts.list[0].name, "host.test") == 0 && hosts.list[0].destination == 0);
+    set_rules(&rules);
     rules.prefer_family = AF_INET6;
     CHECK(relay_address_find(&lookup, BYTES_LIT("[b.test]"), &hosts, &failure) == 0);
     CHECK(hosts.count == 2 && hosts.list[0].addr.family == AF_INET6);

@@ -91,8 +91,11 @@ try_hosts(struct relay_delivery *delivery, const struct relay_settings *settings
     for (size_t i = 0; i < delivery->hosts.count && task->pending > 0; i++) {
         const struct relay_host *host = &delivery->hosts.list[i];
 
+        if (i > 0 && host->destination != delivery->hosts.list[i - 1].destination) {
+            sessions = 0;
+        }
         if (settings->session_limit > 0 && sessions >= settings->session_limit) {
-            return;
+            continue;
         }
         if (skip != NULL && net_addr_equal(&host->addr, skip) && host->addr.port == skip->port) {
             continue; /* the kept connection went there */

@@ -198,6 +198,7 @@ read_address_rules(struct relay_settings *settings, const struct config *view)
     rules->randomize = config_bool(view, lmtp ? P_lmtp_randomize_addresses : P_smtp_randomize_addresses);
     rules->address_limit = (size_t)config_int(view, lmtp ? P_lmtp_mx_address_limit : P_smtp_mx_address_limit);
     rules->own_name = config_str(view, P_myhostname);
+    rules->fallback = lmtp ? "" : config_str(view, P_smtp_fallback_relay);
     rules->default_port = lmtp ? (uint16_t)config_int(view, P_lmtp_tcp_port) : 25;
     (void)snprintf(text, sizeof(text), "[p]:%s", port);
     if (port[0] != '\0' && relay_address_parse(bytes_str(text), rules, &target) == 0) {
