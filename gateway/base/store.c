@@ -306,6 +306,14 @@ out:
     return 0;
 }
 
+bool
+store_is_damage(int error_number)
+{
+    return error_number == MDB_CORRUPTED || error_number == MDB_INVALID ||
+           error_number == MDB_VERSION_MISMATCH || error_number == MDB_PAGE_NOTFOUND ||
+           error_number == MDB_PANIC;
+}
+
 void
 store_close(struct store **store)
 {

@@ -28,6 +28,8 @@ struct store_options {
 
 /* 0, GW_ERR_SYS (errno is LMDB's or the system's; *why_r a fixed text), GW_ERR_FULL. */
 int store_open(const struct store_options *options, struct store **store_r, const char **why_r);
+/* Whether errno of a failed store_open() says that the file is damaged or not a store, so that trying again is vain. */
+bool store_is_damage(int error_number);
 void store_close(struct store **store);
 int store_sync(struct store *store);
 

@@ -343,7 +343,7 @@ test_open_failures(void)
         CHECK(write(fd, "rubbish", 7) == 7);
     }
     (void)close(fd);
-    CHECK(store_open(&options, &store, &why) == GW_ERR_SYS && store == NULL);
+    CHECK(store_open(&options, &store, &why) == GW_ERR_SYS && store == NULL && store_is_damage(errno));
 }
 
 int
