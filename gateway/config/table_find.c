@@ -1,0 +1,89 @@
+/*
+ * table_find - the keys of access(5): names and their parents, addresses and their networks, mail addresses.
+ *
+ * Before: restriction_access.c and match lists; after: table_find() with one key at a time. A pattern table sees the
+ * whole thing once.
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "config/table.h"
+
+int
+table_find_domain(struct table *table, struct bytes name, struct table_hit *hit)
+{
+    int r = table_find(table, name, hit);
+
+    while (r == GW_ERR_NOTFOUND && !table_is_pattern(table)) {
+        /* Postfix looks up the parents without a leading dot (parent_domain_matches_subdomains has smtpd_access_maps),
+         * and files of other habits write the dot. */
+        ptrdiff_t dot = bytes_index(name, '.');
+
+        if (dot < 0 || (size_t)dot + 1 >= name.n) {
+            break;
+        }
+        r = table_find(table, bytes_sub(name, (size_t)dot, name.n), hit);
+        name = bytes_sub(name, (size_t)dot + 1, name.n);
+        r = r == GW_ERR_NOTFOUND ? table_find(table, name, hit) : r;
+    }
+    return r;
+}
+
+int
+table_find_client_address(struct table *table, const struct net_addr *addr, struct table_hit *hit)
+{
+    char text[NET_ADDR_TEXT_MAX];
+    char separator = addr->family == AF_INET6 ? ':' : '.';
+    int r;
+
+    net_addr_format(addr, text);
+    r = table_find(table, bytes_str(text), hit);
+    while (r == GW_ERR_NOTFOUND && !table_is_pattern(table)) {
+        char *last = strrchr(text, separator);
+
+        if (last == NULL || last == text) {
+            break;
+        }
+        *last = '\0';
+        r = table_find(table, bytes_str(text), hit);
+    }
+    return r;
+}
+
+int
+table_find_mail(struct table *table, struct bytes address, const char *delimiter, struct table_hit *hit)
+{
+    ptrdiff_t at = bytes_rindex(address, '@');
+    struct bytes local = bytes_sub(address, 0, at < 0 ? address.n : (size_t)at);
+    struct bytes domain = at < 0 ? (struct bytes){0} : bytes_sub(address, (size_t)at + 1, address.n);
+    struct buf key;
+    int r = table_find(table, address, hit);
+    size_t bare = local.n;
+
+    if (r != GW_ERR_NOTFOUND || table_is_pattern(table)) {
+        return r;
+    }
+    for (size_t i = 1; i < local.n && bare == local.n; i++) {
+        bare = local.p[i] != '\0' && strchr(delimiter, local.p[i]) != NULL ? i : bare;
+    }
+    buf_init(&key, TABLE_KEY_MAX);
+    if (bare < local.n && at >= 0 && buf_append_bytes(&key, bytes_sub(local, 0, bare)) == 0 &&
+        buf_append_bytes(&key, bytes_sub(address, (size_t)at, address.n)) == 0) {
+        r = table_find(table, bytes_buf(&key), hit);
+    }
+    if (r == GW_ERR_NOTFOUND && domain.n > 0) {
+        r = table_find_domain(table, domain, hit);
+    }
+    buf_clear(&key);
+    if (r == GW_ERR_NOTFOUND && buf_append_bytes(&key, local) == 0 && buf_append_byte(&key, '@') == 0) {
+        r = table_find(table, bytes_buf(&key), hit);
+    }
+    if (r == GW_ERR_NOTFOUND && bare < local.n) {
+        buf_clear(&key);
+        if (buf_append_bytes(&key, bytes_sub(local, 0, bare)) == 0 && buf_append_byte(&key, '@') == 0) {
+            r = table_find(table, bytes_buf(&key), hit);
+        }
+    }
+    buf_free(&key);
+    return r;
+}
