@@ -75,6 +75,7 @@ log_open(const struct log_target *to)
         target.opened = true;
         return 0;
     }
+    target.to_syslog = false;
     (void)snprintf(target.file, sizeof(target.file), "%s", to->file);
     target.fd = to->fd;
     if (target.fd == -1) {
