@@ -185,6 +185,12 @@ quarantine_commit(struct quarantine *quarantine)
     return quarantine->txn == NULL ? 0 : store_commit(&quarantine->txn);
 }
 
+void
+quarantine_drop(struct quarantine *quarantine)
+{
+    store_abort(&quarantine->txn);
+}
+
 /* Copies a value out of the store, so that no transaction outlives the call. */
 static int
 copy_entry(struct bytes value, struct buf *storage, struct quarantine_entry *entry_r)

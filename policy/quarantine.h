@@ -43,6 +43,7 @@ int quarantine_add(struct quarantine *quarantine, const struct quarantine_entry 
 bool quarantine_is_dirty(const struct quarantine *quarantine);
 /* 0: all that was added since the last commit is on disk. Otherwise none of it is. */
 int quarantine_commit(struct quarantine *quarantine);
+void quarantine_drop(struct quarantine *quarantine); /* forgets the batch */
 
 /* The following work on what is committed. The entry's views point into *storage, which the caller frees. */
 int quarantine_get(struct quarantine *quarantine, struct bytes id, struct buf *storage,
