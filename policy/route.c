@@ -1,0 +1,251 @@
+/*
+ * route - see the header: address classes, rewriting, expansion, transport and next hop.
+ *
+ * Before: restrictions, receive_rcpt.c and the queue; after: tables and lists opened once per view. What a
+ * table cannot tell now is GW_ERR_TEMP all the way up.
+ */
+#include "policy/route.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "message/address.h"
+#include "policy/route_internal.h"
+
+static int
+open_list(const struct config *view, enum param param, unsigned flags, struct match_list **list_r,
+          struct buf *error_r)
+{
+    return match_list_open(view, config_str(view, param), flags, list_r, error_r);
+}
+
+static int
+open_tables(const struct config *view, enum param param, struct table_list **list_r, struct buf *error_r)
+{
+    return table_list_open(view, config_str(view, param), TABLE_FOLD, list_r, error_r);
+}
+
+static const struct {
+    enum param param;
+    size_t offset;
+} TABLES[] = {
+    {P_canonical_maps, offsetof(struct router, canonical)},
+    {P_sender_canonical_maps, offsetof(struct router, sender_canonical)},
+    {P_recipient_canonical_maps, offsetof(struct router, recipient_canonical)},
+    {P_virtual_alias_maps, offsetof(struct router, virtual_alias)},
+    {P_virtual_mailbox_maps, offsetof(struct router, virtual_mailbox)},
+    {P_relay_recipient_maps, offsetof(struct router, relay_recipients)},
+    {P_transport_maps, offsetof(struct router, transport)},
+    {P_sender_dependent_relayhost_maps, offsetof(struct router, sender_relayhost)},
+    {P_sender_dependent_default_transport_maps, offsetof(struct router, sender_transport)},
+};
+
+static const struct {
+    enum param param;
+    unsigned flags;
+    size_t offset;
+} LISTS[] = {
+    {P_mydestination, 0, offsetof(struct router, mydestination)},
+    {P_virtual_alias_domains, 0, offsetof(struct router, virtual_alias_domains)},
+    {P_virtual_mailbox_domains, 0, offsetof(struct router, virtual_mailbox_domains)},
+    {P_relay_domains, MATCH_PARENT, offsetof(struct router, relay_domains)},
+};
+
+/* The users of this host. A table that does not open (no aliases.db yet) must not keep the gateway down:
+ * recipients of local domains are answered 451 until it is there, as Postfix does. */
+static void
+open_local_recipients(struct router *router)
+{
+    struct buf why;
+
+    buf_init(&why, 1024);
+    if (config_str(router->view, P_mydestination)[0] != '\0' &&
+        open_tables(router->view, P_local_recipient_maps, &router->local_recipients, &why) != 0) {
+        log_warning("trivial-rewrite", "local_recipient_maps: %s", buf_str(&why));
+        (void)table_list_open(router->view, "fail:local_recipient_maps", 0, &router->local_recipients, &why);
+    }
+    buf_free(&why);
+}
+
+int
+router_new(const struct config *view, struct router **router_r, struct buf *error_r)
+{
+    struct router *router = calloc(1, sizeof(*router));
+    int r = router == NULL ? GW_ERR_NOMEM : 0;
+
+    *router_r = NULL;
+    if (router != NULL) {
+        router->view = view;
+    }
+    for (size_t i = 0; r == 0 && i < sizeof(TABLES) / sizeof(TABLES[0]); i++) {
+        r = open_tables(view, TABLES[i].param,
+                        (struct table_list **)(void *)((char *)router + TABLES[i].offset), error_r);
+    }
+    for (size_t i = 0; r == 0 && i < sizeof(LISTS) / sizeof(LISTS[0]); i++) {
+        r = open_list(view, LISTS[i].param, LISTS[i].flags,
+                      (struct match_list **)(void *)((char *)router + LISTS[i].offset), error_r);
+    }
+    if (r == 0) {
+        open_local_recipients(router);
+        *router_r = router;
+        router = NULL; /* transferred */
+    }
+    router_free(&router);
+    return r;
+}
+
+void
+router_free(struct router **router)
+{
+    if (*router == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(TABLES) / sizeof(TABLES[0]); i++) {
+        table_list_free((struct table_list **)(void *)((char *)*router + TABLES[i].offset));
+    }
+    for (size_t i = 0; i < sizeof(LISTS) / sizeof(LISTS[0]); i++) {
+        match_list_free((struct match_list **)(void *)((char *)*router + LISTS[i].offset));
+    }
+    table_list_free(&(*router)->local_recipients);
+    free(*router);
+    *router = NULL;
+}
+
+/* "[192.0.2.1]" is local when the session's server address could be it: any address of this host. */
+static bool
+is_own_literal(const struct router *router, struct bytes domain)
+{
+    struct bytes own = bytes_str(config_str(router->view, P_proxy_interfaces));
+    struct bytes more = bytes_str(config_str(router->view, P_inet_interfaces)), word;
+
+    if (!address_is_literal(domain)) {
+        return false;
+    }
+    struct bytes inner = bytes_sub(domain, 1, domain.n - 2);
+    if (bytes_equal(inner, BYTES_LIT("127.0.0.1"))) {
+        return true;
+    }
+    while (bytes_next_token(&own, ", \t", &word)) {
+        if (bytes_equal_nocase(word, inner)) {
+            return true;
+        }
+    }
+    while (bytes_next_token(&more, ", \t", &word)) {
+        if (bytes_equal_nocase(word, inner)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int
+router_class(struct router *router, struct bytes domain, enum address_class *class_r)
+{
+    const struct {
+        struct match_list *list;
+        enum address_class class;
+    } classes[] = {
+        {router->mydestination, CLASS_LOCAL},
+        {router->virtual_alias_domains, CLASS_VIRTUAL_ALIAS},
+        {router->virtual_mailbox_domains, CLASS_VIRTUAL_MAILBOX},
+        {router->relay_domains, CLASS_RELAY},
+    };
+
+    *class_r = CLASS_DEFAULT;
+    if (domain.n > 0 && domain.p[domain.n - 1] == '.') {
+        domain.n--;
+    }
+    if (domain.n > 0 && domain.p[0] == '[') {
+        *class_r = is_own_literal(router, domain) ? CLASS_LOCAL : CLASS_DEFAULT;
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        int r = match_list_name(classes[i].list, domain);
+
+        if (r < 0) {
+            return GW_ERR_TEMP;
+        }
+        if (r == 1) {
+            *class_r = classes[i].class;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/* 1, 0, GW_ERR_TEMP */
+static int
+is_in(struct router *router, struct table_list *list, struct bytes address, bool local)
+{
+    struct table_hit hit;
+
+    buf_init(&hit.value, TABLE_VALUE_MAX);
+    int r =
+        table_list_find_address(list, address, config_str(router->view, P_recipient_delimiter), local, &hit);
+    buf_free(&hit.value);
+    return r == 0 ? 1 : r == GW_ERR_NOTFOUND ? 0 : GW_ERR_TEMP;
+}
+
+int
+router_recipient_exists(struct router *router, struct bytes address, enum address_class class)
+{
+    bool local = class == CLASS_LOCAL;
+    struct table_list *const rewriting[] = {router->recipient_canonical, router->canonical,
+                                            router->virtual_alias};
+    struct table_list *own = class == CLASS_LOCAL             ? router->local_recipients
+                             : class == CLASS_VIRTUAL_MAILBOX ? router->virtual_mailbox
+                             : class == CLASS_RELAY           ? router->relay_recipients
+                                                              : NULL;
+    int r = 0;
+
+    if (class == CLASS_DEFAULT || (class != CLASS_VIRTUAL_ALIAS && table_list_is_empty(own))) {
+        return 1;
+    }
+    /* An address that is rewritten to another exists, whatever its own table says. */
+    for (size_t i = 0; r == 0 && i < sizeof(rewriting) / sizeof(rewriting[0]); i++) {
+        r = is_in(router, rewriting[i], address, local);
+    }
+    return r == 0 && own != NULL ? is_in(router, own, address, local) : r;
+}
+
+int
+router_canonical_form(struct router *router, struct bytes address, struct buf *out)
+{
+    const struct config *view = router->view;
+    struct bytes local, domain;
+    int r;
+
+    address_split(address, &local, &domain);
+    while (domain.n > 0 && domain.p[domain.n - 1] == '.') {
+        domain.n--;
+    }
+    if (local.n == 0 && domain.n == 0) {
+        return GW_ERR_SYNTAX;
+    }
+    if ((r = buf_append_bytes(out, local)) != 0) {
+        return r;
+    }
+    if (domain.n == 0) {
+        return config_bool(view, P_append_at_myorigin) ? buf_printf(out, "@%s", config_str(view, P_myorigin))
+                                                       : 0;
+    }
+    if (!address_is_literal(domain) && !address_is_hostname(domain)) {
+        return GW_ERR_SYNTAX;
+    }
+    size_t at = out->n + 1;
+    r = buf_append_byte(out, '@');
+    r = r == 0 ? buf_append_bytes(out, domain) : r;
+    if (r == 0) {
+        ascii_lower(out->p + at, out->n - at);
+        bool single = bytes_index(domain, '.') < 0 && domain.p[0] != '[';
+        const char *append = config_str(view, P_append_dot_mydomain);
+
+        if (single && strcmp(append, "yes") == 0) {
+            r = buf_printf(out, ".%s", config_str(view, P_mydomain));
+        }
+    }
+    return r;
+}
