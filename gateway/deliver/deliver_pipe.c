@@ -7,8 +7,6 @@
  * is refused, because the program would take it for an option.
  */
 #include <ctype.h>
-#include <pthread.h>
-#include <pwd.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>

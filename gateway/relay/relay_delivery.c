@@ -25,10 +25,9 @@ set_relay(struct relay_delivery *delivery, const char *name)
 
 /* What a person who reads the log wants to know when a host was given up for another. */
 static void
-log_next_host(const struct relay_delivery *delivery, const struct relay_settings *settings,
-              const struct relay_task *task, const struct relay_trouble *trouble)
+log_next_host(const struct relay_settings *settings, const struct relay_task *task,
+              const struct relay_trouble *trouble)
 {
-    (void)delivery;
     if (trouble->scope != RELAY_SCOPE_CONNECT) { /* those have their own line */
         log_info(settings->program, "%s: %s", task->job->envelope->queue_id, trouble->failure.text);
     }
@@ -69,7 +68,7 @@ try_host(struct relay_delivery *delivery, const struct relay_settings *settings,
             set_relay(delivery, "none"); /* as Postfix logs when no host could be reached */
         }
         if (!is_last) {
-            log_next_host(delivery, settings, task, &trouble);
+            log_next_host(settings, task, &trouble);
         }
         relay_task_fail_all(task, &trouble, host->name);
         return trouble.scope != RELAY_SCOPE_CONNECT;

@@ -22,7 +22,7 @@
 #include "base/tls.h"
 #include "relay/relay_xforward.h"
 
-enum { GREETING_PLAINTEXT_RETRIES = 1, PORT_SMTP = 25 };
+enum { PORT_SMTP = 25 };
 
 static const struct {
     const char *word;

@@ -22,7 +22,6 @@ enum relay_feature {
     RELAY_FEATURE_XFORWARD = 64,
 };
 
-/* Attributes a server takes with XFORWARD; the bit is 1 << the index in relay_transaction.c's table. */
 enum { RELAY_NAME_MAX = NET_HOST_MAX + NET_ADDR_TEXT_MAX + 16 };
 
 struct relay_session {
