@@ -20,7 +20,8 @@ struct verdict {
     char text[256];       /* after the code and dsn */
     char reason[512];     /* "clamav: Win.Test.EICAR_HDB-1" */
     struct buf headers;   /* to prepend: X-Spam-*, Received-SPF, Authentication-Results; lines end in CRLF */
-    struct bytes redirect; /* header_checks REDIRECT/FILTER target */
+    struct bytes redirect; /* header_checks REDIRECT or FILTER target; a view into the report */
+    bool redirect_is_filter;
     bool notify_policy;
 };
 

@@ -147,7 +147,16 @@ queue_message(struct receive_session *session, const struct verdict *verdict)
 
     envelope->hold = envelope->hold || (verdict != NULL && verdict->action == VERDICT_HOLD);
     if (verdict != NULL && verdict->redirect.n > 0) {
-        envelope->redirect = arena_dup(envelope->arena, verdict->redirect);
+        *(verdict->redirect_is_filter ? &envelope->content_filter : &envelope->redirect) =
+            arena_dup(envelope->arena, verdict->redirect);
+    }
+    if (envelope->redirect.n > 0) {
+        /* REDIRECT: this one instead of all others (access(5), header_checks(5)). */
+        envelope->recipient_count = 0;
+        if ((r = envelope_add_recipient(envelope, envelope->redirect, envelope->redirect, NOTIFY_DEFAULT,
+                                        (struct bytes){0})) != 0) {
+            return refuse_for_now(session, r);
+        }
     }
     if ((r = prepend_headers(session, verdict != NULL ? &verdict->headers : &(struct buf){0})) != 0) {
         return refuse_for_now(session, r);
