@@ -1,5 +1,6 @@
 /*
- * master_listen - the TCP sockets that master.cf asks for: planned, then bound, then kept for every generation.
+ * master_listen - the TCP sockets that master.cf asks for: planned, then bound, then kept for every
+ * generation.
  */
 #ifndef MASTER_LISTEN_H
 #define MASTER_LISTEN_H
@@ -23,13 +24,15 @@ struct master_listeners {
     size_t count;
 };
 
-/* Reads every inet row whose program is smtpd or postscreen; host names are resolved, nothing is bound. Column 1 is
- * "port", "host:port" or "[address]:port"; without a host inet_interfaces decides. GW_ERR_CONFIG with the reason. */
+/* Reads every inet row whose program is smtpd or postscreen; host names are resolved, nothing is bound.
+ * Column 1 is "port", "host:port" or "[address]:port"; without a host inet_interfaces decides. GW_ERR_CONFIG
+ * with the reason. */
 int master_listen_plan(const struct config *config, struct master_listeners *plan_r, struct buf *why);
-/* Binds what `plan` names; what `held` has already moves over, and what nobody wants any more is closed. On failure
- * `held` is as it was. wait_ms: how long a port in use is tried again (the roles of a killed master still end). */
-int master_listen_bind(const struct config *config, struct master_listeners *plan, struct master_listeners *held,
-                       int wait_ms, struct buf *why);
+/* Binds what `plan` names; what `held` has already moves over, and what nobody wants any more is closed. On
+ * failure `held` is as it was. wait_ms: how long a port in use is tried again (the roles of a killed master
+ * still end). */
+int master_listen_bind(const struct config *config, struct master_listeners *plan,
+                       struct master_listeners *held, int wait_ms, struct buf *why);
 void master_listen_close(struct master_listeners *listeners);
 
 #endif

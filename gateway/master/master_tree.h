@@ -1,5 +1,6 @@
 /*
- * master_tree - the directories below queue_directory and data_directory, and one socket per edge of the role graph.
+ * master_tree - the directories below queue_directory and data_directory, and one socket per edge of the role
+ * graph.
  */
 #ifndef MASTER_TREE_H
 #define MASTER_TREE_H
@@ -19,11 +20,11 @@ struct master_edges {
     size_t count;
 };
 
-/* Makes what is missing: queue_directory (root's), pid/, public/, jail/ROLE/, data_directory (policy's user). As root
- * there must be a user for every role. 0, or an error with the reason in *why. */
+/* Makes what is missing: queue_directory (root's), pid/, public/, jail/ROLE/, data_directory (policy's user).
+ * As root there must be a user for every role. 0, or an error with the reason in *why. */
 int master_tree_make(const struct config *config, struct buf *why);
-/* Binds jail/CLIENT/ipc/SERVER for every edge; only the client's user may connect. Call with the pid file's lock
- * held: leftovers of a dead master are removed. */
+/* Binds jail/CLIENT/ipc/SERVER for every edge; only the client's user may connect. Call with the pid file's
+ * lock held: leftovers of a dead master are removed. */
 int master_tree_bind(const struct config *config, struct master_edges *edges_r, struct buf *why);
 void master_tree_close(struct master_edges *edges);
 /* jail/ROLE below queue_directory. */
