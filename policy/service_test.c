@@ -132,9 +132,8 @@ static void
 test_greylist(const char *sender)
 {
     struct ipc_channel *receive = join(ROLE_RECEIVE);
-    struct wire_triplet triplet = {.client = address("192.0.2.1"),
-                                   .sender = BYTES_LIT("a@example.com"),
-                                   .recipient = BYTES_LIT("r@example.net")};
+    struct wire_triplet triplet = {
+        .client = address("192.0.2.1"), .sender = bytes_str(sender), .recipient = BYTES_LIT("r@example.net")};
     struct wire_greylist_answer answer;
     struct ipc_message message;
     struct buf payload;
