@@ -71,7 +71,10 @@ typedef int command_main(int argc, char **argv);
 
 enum { STATUS_USAGE = 64, ARGUMENTS_MAX = 1024 };
 
-static command_main start, print_version, flush;
+static command_main start, print_version;
+#ifdef HAS_CTL_QUEUE
+static command_main flush;
+#endif
 
 static const struct {
     enum role role;
@@ -160,11 +163,11 @@ print_version(int argc, char **argv)
     return 0;
 }
 
+#ifdef HAS_CTL_QUEUE
 /* `estafeta flush` is postqueue -f. */
 static int
 flush(int argc, char **argv)
 {
-#ifdef HAS_CTL_QUEUE
     static char name[] = "postqueue", option[] = "-f";
     char *words[ARGUMENTS_MAX] = {name};
     int count = 1;
@@ -174,12 +177,8 @@ flush(int argc, char **argv)
     }
     words[count++] = option;
     return ctl_postqueue(count, words);
-#else
-    (void)argc;
-    (void)argv;
-    return STATUS_USAGE;
-#endif
 }
+#endif
 
 static command_main *
 find_command(const char *word)

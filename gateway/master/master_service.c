@@ -193,7 +193,7 @@ end(struct master *master)
     master_generation_free(&master->generation);
     loop_free(&master->loop);
     if (master->pid_fd != -1) {
-        (void)ftruncate(master->pid_fd, 0);
+        (void)!ftruncate(master->pid_fd, 0);
         (void)close(master->pid_fd);
     }
 }
