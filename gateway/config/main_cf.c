@@ -72,10 +72,7 @@ visit_logical_lines(struct bytes rest, config_line_visitor *visit, void *context
         if (first == 0) {
             first = number;
         }
-        if (r == 0 && logical.n > 0) {
-            r = buf_append_byte(&logical, ' ');
-        }
-        r = r == 0 ? buf_append_bytes(&logical, bytes_trim(line)) : r;
+        r = r == 0 ? buf_append_bytes(&logical, line) : r; /* with its blanks, as Postfix joins lines */
     }
     if (r == 0 && first > 0) {
         r = visit(context, bytes_trim(bytes_buf(&logical)), first);

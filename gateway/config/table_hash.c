@@ -1,8 +1,9 @@
 /*
- * table_hash - indexed files: what postmap writes for hash:, btree:, lmdb: and their kin is LMDB under the name that
- * Postfix would use ("x.db", "x.lmdb").
+ * table_hash - indexed files: what postmap writes for hash:, btree:, lmdb: and their kin is LMDB under the
+ * name that Postfix would use ("x.db", "x.lmdb").
  *
- * Readers map the file once; a snapshot per lookup sees a file that postmap rewrites in place, whole or not at all.
+ * Readers map the file once; a snapshot per lookup sees a file that postmap rewrites in place, whole or not
+ * at all.
  */
 #include <errno.h>
 #include <lmdb.h>
@@ -15,6 +16,8 @@
 #include "base/error.h"
 #include "config/table_type.h"
 
+#define MAP_BYTES ((size_t)4 * 1024 * 1024 * 1024)
+
 /* LMDB allows an environment only once per process: several parameters may name the same file. */
 static struct {
     pthread_mutex_t lock;
@@ -24,7 +27,7 @@ static struct {
         MDB_env *env;
         MDB_dbi dbi;
         unsigned users;
-    } *first;
+    } * first;
 } opened = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static int
@@ -36,8 +39,10 @@ open_environment(const char *path, MDB_env **env_r, MDB_dbi *dbi_r)
     if (error != 0) {
         return error;
     }
-    (void)mdb_env_set_maxreaders(*env_r, 1024);
-    error = mdb_env_open(*env_r, path, MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0644);
+    /* postmap may let the file grow while it is mapped here; address space is all that costs. */
+    error = error == 0 ? mdb_env_set_mapsize(*env_r, MAP_BYTES) : error;
+    error = error != 0 ? error
+                       : mdb_env_open(*env_r, path, MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0644);
     error = error == 0 ? mdb_txn_begin(*env_r, NULL, MDB_RDONLY, &txn) : error;
     if (error == 0) {
         error = mdb_dbi_open(txn, NULL, 0, dbi_r);
