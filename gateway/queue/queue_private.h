@@ -20,6 +20,7 @@
 #include "message/wire.h"
 #include "policy/evidence.h"
 #include "policy/route.h"
+#include "queue/queue_dsn.h"
 #include "queue/queue_retry.h"
 #include "queue/queue_schedule.h"
 #include "queue/queue_store.h"
@@ -251,7 +252,6 @@ void queue_finish_attempt(struct queue *queue, struct queue_message *message);
 void queue_finish_committed(struct queue *queue, struct queue_message *message);
 
 /* queue_bounce.c */
-enum queue_notice { QUEUE_NOTICE_BOUNCE, QUEUE_NOTICE_DELAY, QUEUE_NOTICE_SUCCESS };
 /* Adds the notification about the message's recipients of that kind to message->notices, if anybody is to be
  * told. */
 int queue_bounce_notify(struct queue *queue, struct queue_message *message, enum queue_notice kind);
