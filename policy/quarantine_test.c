@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/ipc.h"
+#include "message/wire.h"
 
 static int failures;
 #define CHECK(cond)                                                          \
@@ -215,6 +215,7 @@ main(void)
     for (size_t i = 0; i < sizeof(content); i++) {
         content[i] = (uint8_t)(i * 7 + i / 251);
     }
+    CHECK(IPC_RULES[0].type != 0); /* the form receive sends is that of the wire */
     test_round_trip();
     test_full();
     test_retention();
