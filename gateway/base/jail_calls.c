@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -338,6 +339,16 @@ add_ioctls(scmp_filter_ctx filter)
     return rc;
 }
 
+/* A signal to itself wakes threads that wait in accept(2): how receive drains. Roles that fork may send any. */
+static int
+add_own_signals(scmp_filter_ctx filter, unsigned rights)
+{
+    return (rights & JAIL_FORK) != 0 || SANITIZED
+               ? 0
+               : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1,
+                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+}
+
 static int
 add_rules(scmp_filter_ctx filter, unsigned rights)
 {
@@ -354,6 +365,7 @@ add_rules(scmp_filter_ctx filter, unsigned rights)
     rc = rc != 0 || (rights & JAIL_NETWORK) == 0 ? rc
                                                  : add_list(filter, SCMP_ACT_ALLOW, NETWORK, COUNT(NETWORK));
     rc = rc != 0 || (rights & JAIL_FORK) == 0 ? rc : add_list(filter, SCMP_ACT_ALLOW, FORK, COUNT(FORK));
+    rc = rc != 0 ? rc : add_own_signals(filter, rights);
     rc = rc != 0 ? rc : add_clone(filter, rights);
     rc = rc != 0 ? rc : add_memory(filter, rights);
     rc = rc != 0 ? rc : add_sockets(filter, rights);
