@@ -19,6 +19,7 @@
 #include "master/master_private.h"
 
 enum {
+    START_TRIES = 3,
     YOUNG_MS = 5000, /* who dies younger has failed to start */
     BACKOFF_FIRST_MS = 200,
     BACKOFF_MAX_MS = 10000,
@@ -318,7 +319,9 @@ process_ended(struct master *master, struct master_process *process, int status)
     struct master_slot *slot = find_slot(master, process->role);
     bool was_newest = slot->newest == process;
     bool died_young = clock_monotonic_ms() - process->started_ms < YOUNG_MS;
-    bool failed_start = was_newest && !process->is_ready && WIFEXITED(status) && WEXITSTATUS(status) != 0;
+    /* It says that it cannot, or it crashed on each try. */
+    bool failed_start = was_newest && !process->is_ready &&
+                        ((WIFEXITED(status) && WEXITSTATUS(status) != 0) || slot->failures >= START_TRIES);
 
     log_end(process, status);
     if (slot->owns_group) {
