@@ -65,7 +65,7 @@ pid_file_take(const struct config *config, int *fd_r, pid_t *holder_r)
                                                                                    : GW_ERR_SYS;
         goto out;
     }
-    int n = snprintf(text, sizeof(text), "%*d\n", 10, (int)getpid());
+    int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
     if (n <= 0 || ftruncate(fd, 0) == -1 || pwrite(fd, text, (size_t)n, 0) != n) {
         goto out;
     }
