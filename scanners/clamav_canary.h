@@ -1,0 +1,16 @@
+/*
+ * clamav_canary - a harmless marker, its signature, and a zip that holds it: how we know that ClamAV really looks.
+ */
+#ifndef SCANNERS_CLAMAV_CANARY_H
+#define SCANNERS_CLAMAV_CANARY_H
+
+#include "base/bytes.h"
+
+#define CLAMAV_CANARY_NAME "Estafeta.Canary"
+
+/* Appends the line of an .ndb file. */
+int clamav_canary_signature(struct buf *out);
+/* Appends a zip with one deflated member that holds the marker. */
+int clamav_canary_zip(struct buf *out);
+
+#endif
