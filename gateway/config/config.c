@@ -1,14 +1,15 @@
 /*
  * config - see the header. Before: master loads, roles unpack; after: everybody reads values by index.
  *
- * Loading is all or nothing: every mistake is collected as a line for the operator, and one mistake is enough to
- * return nothing.
+ * Loading is all or nothing: every mistake is collected as a line for the operator, and one mistake is enough
+ * to return nothing.
  */
 #include "config/config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -120,10 +121,10 @@ config_set(struct config *config, struct bytes name, struct bytes value, int lin
     }
     struct config_variable *variable = find_variable(config, name);
     if (variable == NULL) {
-        struct config_variable *grown = config->variable_count >= CONFIG_VARIABLES_MAX
-                                            ? NULL
-                                            : realloc(config->variables,
-                                                      (config->variable_count + 1) * sizeof(*grown));
+        struct config_variable *grown =
+            config->variable_count >= CONFIG_VARIABLES_MAX
+                ? NULL
+                : realloc(config->variables, (config->variable_count + 1) * sizeof(*grown));
         if (grown == NULL) {
             free(text);
             return GW_ERR_LIMIT;
@@ -144,6 +145,21 @@ struct reading {
     struct buf *why;
 };
 
+static void
+warn_of_duplicate(const struct reading *reading, struct bytes name, int number)
+{
+    const struct config_variable *variable = find_variable(reading->config, name);
+    char *text = bytes_dup_str(name);
+    int index = text == NULL ? -1 : param_by_name(text);
+    const char *earlier = index >= 0 ? reading->config->raw[index] : variable != NULL ? variable->raw : NULL;
+
+    if (earlier != NULL) {
+        (void)buf_printf(reading->why, "%s:%d: warning: overriding earlier entry: %.*s=%s\n", reading->path,
+                         number, BYTES_FMT(name), earlier);
+    }
+    free(text);
+}
+
 static int
 take_line(void *context, struct bytes line, int number)
 {
@@ -151,10 +167,18 @@ take_line(void *context, struct bytes line, int number)
     struct bytes name, value;
 
     if (config_split_setting(line, &name, &value) != 0) {
-        (void)buf_printf(reading->why, "%s:%d: missing '=' after attribute name: \"%.*s\"; write name = value\n",
+        (void)buf_printf(reading->why,
+                         "%s:%d: missing '=' after attribute name: \"%.*s\"; write name = value\n",
                          reading->path, number, (int)(line.n < 80 ? line.n : 80), line.p);
         return GW_ERR_CONFIG;
     }
+    const char *right = config_right_name(name);
+    if (right != NULL) {
+        (void)buf_printf(reading->why, "%s:%d: warning: unused parameter: %.*s; taken as %s\n", reading->path,
+                         number, BYTES_FMT(name), right);
+        name = bytes_str(right);
+    }
+    warn_of_duplicate(reading, name, number);
     return config_set(reading->config, name, value, number);
 }
 
@@ -176,6 +200,7 @@ config_load(const char *directory, struct config **config_r, struct buf *why_r)
         (r = config_evaluate(config, path, why_r)) != 0 || (r = config_make_views(config, why_r)) != 0) {
         goto out;
     }
+    config_warn(config, path, why_r);
     *config_r = config;
     config = NULL; /* transferred */
 out:
@@ -183,9 +208,39 @@ out:
     return r;
 }
 
+int
+config_read(const char *directory, struct config **config_r, struct buf *why_r)
+{
+    struct config *config = config_alloc(directory);
+    char path[PATH_BYTES_MAX];
+    struct reading reading = {.config = config, .path = path, .why = why_r};
+    int r;
+
+    *config_r = NULL;
+    if (config == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
+    r = config_read_lines(path, take_line, &reading, why_r);
+    r = r == 0 ? config_compute_defaults(config) : r;
+    if (r == 0) {
+        size_t told = why_r->n;
+
+        (void)snprintf(path, sizeof(path), "%s/master.cf", directory);
+        if (config_read_master(config, why_r) != 0 && access(path, F_OK) != 0) {
+            buf_truncate(why_r, told); /* main.cf alone is enough for most of postconf */
+        }
+        *config_r = config;
+        config = NULL; /* transferred */
+    }
+    config_free(&config);
+    return r;
+}
+
 /* A service with -o has everything of main.cf and its own on top. */
 static int
-make_view(struct config *config, const struct config_service *service, struct config **view_r, struct buf *why_r)
+make_view(struct config *config, const struct config_service *service, struct config **view_r,
+          struct buf *why_r)
 {
     struct config *view = config_alloc(config->directory);
     char where[64];
@@ -206,6 +261,7 @@ make_view(struct config *config, const struct config_service *service, struct co
         r = config_set(view, bytes_str(service->overrides[i].name), bytes_str(service->overrides[i].value),
                        service->line);
     }
+    r = r == 0 ? replace(&view->computed[P_service_name], bytes_str(service->name)) : r;
     (void)snprintf(where, sizeof(where), "master.cf:%d", service->line);
     r = r == 0 ? config_evaluate(view, where, why_r) : r;
     if (r == 0) {
@@ -305,4 +361,27 @@ config_user(const struct config *config, const char *name)
     const struct config_variable *variable = find_variable(config, bytes_str(name));
 
     return variable != NULL ? variable->value : NULL;
+}
+
+const char *
+config_default(const struct config *config, enum param param)
+{
+    return config->computed[param] != NULL ? config->computed[param] : PARAMS[param].value;
+}
+
+const char *
+config_source(const struct config *config, enum param param)
+{
+    return config->raw[param] != NULL ? config->raw[param] : config_default(config, param);
+}
+
+bool
+config_variable(const struct config *config, size_t index, const char **name_r, const char **source_r)
+{
+    if (index >= config->variable_count) {
+        return false;
+    }
+    *name_r = config->variables[index].name;
+    *source_r = config->variables[index].raw;
+    return true;
 }

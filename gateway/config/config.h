@@ -41,6 +41,19 @@ struct config_service {
 int config_load(const char *directory, struct config **config_r, struct buf *why_r);
 void config_free(struct config **config);
 
+/* For postconf: reads main.cf, and master.cf when there is one, without converting or checking values. Only
+ * config_source(), config_variable(), config_is_set(), config_service*() work on it. */
+int config_read(const char *directory, struct config **config_r, struct buf *why_r);
+/* A value as it is written (main.cf, or the default), before expansion. */
+const char *config_source(const struct config *config, enum param param);
+/* The default as it is written; of this machine where it depends on it. */
+const char *config_default(const struct config *config, enum param param);
+/* The index-th name of main.cf that is no parameter; false behind the last. */
+bool config_variable(const struct config *config, size_t index, const char **name_r, const char **source_r);
+/* Whether that name serves a purpose: another value refers to it, it is a restriction class or a per-transport
+ * setting of a service. */
+bool config_variable_is_used(const struct config *config, const char *name);
+
 /* The same configuration as bytes, and back. */
 int config_pack(const struct config *config, struct buf *out);
 int config_unpack(struct bytes packed, struct config **config_r);

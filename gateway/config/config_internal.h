@@ -42,6 +42,12 @@ int config_evaluate(struct config *config, const char *where, struct buf *why_r)
 int config_make_views(struct config *config, struct buf *why_r);
 /* Reads DIR/master.cf into config->services. */
 int config_read_master(struct config *config, struct buf *why_r);
+/* Whether an empty value makes no sense: it is taken as not set, with a warning (blank lines of old templates). */
+bool config_needs_value(int index);
+/* The right name of a parameter that is misspelt in widely copied examples; NULL when it is not one of those. */
+const char *config_right_name(struct bytes name);
+/* Appends a line for each setting that is accepted but deserves the operator's eye. */
+void config_warn(const struct config *config, const char *path, struct buf *why_r);
 /* An empty row behind the others; NULL: too many, or no memory. */
 struct config_service *config_add_service(struct config *config);
 

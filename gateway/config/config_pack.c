@@ -1,7 +1,8 @@
 /*
  * config_pack - a configuration as bytes, for the sealed memfd that every role of a generation gets.
  *
- * Raw values travel, and the defaults that depend on the machine, so that a role in its jail evaluates to the same.
+ * Raw values travel, and the defaults that depend on the machine, so that a role in its jail evaluates to the
+ * same.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,9 @@ pack_service(struct buf *out, const struct config_service *service)
     }
     r = r == 0 ? pack_str(out, service->type) : r;
     r = r == 0 ? pack_str(out, service->program) : r;
-    r = r == 0 ? pack_u8(out, (uint8_t)(service->is_private | service->unprivileged << 1 | service->chroot << 2)) : r;
+    r = r == 0
+            ? pack_u8(out, (uint8_t)(service->is_private | service->unprivileged << 1 | service->chroot << 2))
+            : r;
     r = r == 0 ? pack_u32(out, (uint32_t)service->wakeup_s) : r;
     r = r == 0 ? pack_u32(out, (uint32_t)service->max_processes) : r;
     r = r == 0 ? pack_u32(out, (uint32_t)service->line) : r;

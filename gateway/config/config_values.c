@@ -1,8 +1,8 @@
 /*
  * config_values - from raw values to text and numbers: expansion, types, bounds; defaults of the machine.
  *
- * Before: config.c has read the files; after: config_str() and its kin are array reads. A value that refers to itself
- * is found by marking what is being expanded.
+ * Before: config.c has read the files; after: config_str() and its kin are array reads. A value that refers
+ * to itself is found by marking what is being expanded.
  */
 #include <arpa/inet.h>
 #include <ifaddrs.h>
@@ -68,16 +68,19 @@ lookup(void *context, struct bytes name, struct buf *out)
 static const char *
 source_of(const struct config *config, int index)
 {
-    return config->raw[index] != NULL        ? config->raw[index]
-           : config->computed[index] != NULL ? config->computed[index]
-                                             : PARAMS[index].value;
+    const char *raw = config->raw[index];
+
+    if (raw != NULL && raw[0] == '\0' && config_needs_value(index)) {
+        raw = NULL;
+    }
+    return raw != NULL ? raw : config_default(config, (enum param)index);
 }
 
 static int
 complain(const struct evaluation *e, int index, const char *value, const char *what)
 {
-    (void)buf_printf(e->why, "%s:%d: %s = %s: %s\n", e->where, e->config->line[index], PARAMS[index].name, value,
-                     what);
+    (void)buf_printf(e->why, "%s:%d: %s = %s: %s\n", e->where, e->config->line[index], PARAMS[index].name,
+                     value, what);
     return GW_ERR_CONFIG;
 }
 
@@ -163,8 +166,8 @@ convert(const struct evaluation *e, int index)
     if ((row->min != 0 || row->max != 0) && (*value < row->min || (row->max != 0 && *value > row->max))) {
         char bounds[96];
 
-        (void)snprintf(bounds, sizeof(bounds), "out of bounds; write a value from %lld to %lld", (long long)row->min,
-                       (long long)row->max);
+        (void)snprintf(bounds, sizeof(bounds), "out of bounds; write a value from %lld to %lld",
+                       (long long)row->min, (long long)row->max);
         return complain(e, index, text, bounds);
     }
     return 0;
@@ -188,7 +191,8 @@ evaluate_param(struct evaluation *e, int index)
     r = PARAMS[index].type == PARAM_RAW ? buf_append_str(&out, source)
                                         : expand_value(bytes_str(source), lookup, e, &out);
     if (r == GW_ERR_SYNTAX) {
-        r = complain(e, index, source, "a $ or a brace is not understood; close every brace, write $$ for a $");
+        r = complain(e, index, source,
+                     "a $ or a brace is not understood; close every brace, write $$ for a $");
     }
     if (r == 0) {
         e->config->text[index] = strdup(buf_str(&out));
@@ -245,7 +249,8 @@ append_network(struct buf *out, const struct net_addr *addr, unsigned bits)
     char text[NET_ADDR_TEXT_MAX];
 
     net_addr_format(addr, text);
-    return buf_printf(out, addr->family == AF_INET6 ? "%s[%s]/%u" : "%s%s/%u", out->n > 0 ? " " : "", text, bits);
+    return buf_printf(out, addr->family == AF_INET6 ? "%s[%s]/%u" : "%s%s/%u", out->n > 0 ? " " : "", text,
+                      bits);
 }
 
 static unsigned
@@ -277,7 +282,8 @@ compute_networks(const char *style, struct buf *out)
     for (struct ifaddrs *at = list; at != NULL && r == 0; at = at->ifa_next) {
         struct net_addr addr;
 
-        if (at->ifa_addr == NULL || (at->ifa_addr->sa_family != AF_INET && at->ifa_addr->sa_family != AF_INET6)) {
+        if (at->ifa_addr == NULL ||
+            (at->ifa_addr->sa_family != AF_INET && at->ifa_addr->sa_family != AF_INET6)) {
             continue;
         }
         net_addr_from_sockaddr(at->ifa_addr, &addr);

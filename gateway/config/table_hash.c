@@ -101,7 +101,7 @@ open_hash(const struct config *config, const char *name, unsigned flags, void **
         return GW_ERR_LIMIT;
     }
     (void)snprintf(base, sizeof(base), "%s", path);
-    for (size_t i = 0; i < sizeof(SUFFIXES) / sizeof(SUFFIXES[0]); i++) {
+    for (size_t i = sizeof(SUFFIXES) / sizeof(SUFFIXES[0]); i-- > 0;) {
         (void)snprintf(path, sizeof(path), "%s%s", base, SUFFIXES[i]);
         if (access(path, R_OK) == 0) {
             break;
