@@ -1,6 +1,6 @@
 /*
  * expand - $name and its kin in values: $(name), ${name}, ${name?text}, ${name:text}, ${name?{x}:{y}},
- * ${{a} == {b} ? {x} : {y}} (postconf(5)). Private to config/.
+ * ${{a} == {b} ? {x} : {y}} (postconf(5)). Used by config/ and postconf.
  */
 #ifndef CONFIG_EXPAND_H
 #define CONFIG_EXPAND_H

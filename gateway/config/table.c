@@ -1,7 +1,8 @@
 /*
  * table - "type:name" to an open table, and lists of tables; see the header.
  *
- * Before: whoever reads a *_maps parameter; after: one file per type. The key is folded here, once for all types.
+ * Before: whoever reads a *_maps parameter; after: one file per type. The key is folded here, once for all
+ * types.
  */
 #include "config/table.h"
 
@@ -17,10 +18,11 @@ static const struct {
     const char *word;
     const struct table_type *type;
 } TYPES[] = {
-    {"hash", &TABLE_HASH},         {"btree", &TABLE_HASH},   {"lmdb", &TABLE_HASH},     {"dbm", &TABLE_HASH},
-    {"sdbm", &TABLE_HASH},         {"cdb", &TABLE_HASH},     {"texthash", &TABLE_TEXTHASH},
-    {"inline", &TABLE_INLINE},     {"static", &TABLE_STATIC}, {"fail", &TABLE_FAIL},    {"regexp", &TABLE_REGEXP},
-    {"pcre", &TABLE_PCRE},         {"cidr", &TABLE_CIDR},    {"unix", &TABLE_UNIX},
+    {"btree", &TABLE_HASH},        {"cdb", &TABLE_HASH},  {"cidr", &TABLE_CIDR},
+    {"dbm", &TABLE_HASH},          {"fail", &TABLE_FAIL}, {"hash", &TABLE_HASH},
+    {"inline", &TABLE_INLINE},     {"lmdb", &TABLE_HASH}, {"pcre", &TABLE_PCRE},
+    {"regexp", &TABLE_REGEXP},     {"sdbm", &TABLE_HASH}, {"static", &TABLE_STATIC},
+    {"texthash", &TABLE_TEXTHASH}, {"unix", &TABLE_UNIX},
 };
 
 struct table {
@@ -38,8 +40,9 @@ struct table_list {
 int
 table_path(const struct config *config, const char *name, char out[TABLE_PATH_MAX])
 {
-    int n = name[0] == '/' || config == NULL ? snprintf(out, TABLE_PATH_MAX, "%s", name)
-                                             : snprintf(out, TABLE_PATH_MAX, "%s/%s", config_directory(config), name);
+    int n = name[0] == '/' || config == NULL
+                ? snprintf(out, TABLE_PATH_MAX, "%s", name)
+                : snprintf(out, TABLE_PATH_MAX, "%s/%s", config_directory(config), name);
 
     return n >= 0 && n < TABLE_PATH_MAX ? 0 : GW_ERR_LIMIT;
 }
@@ -71,8 +74,9 @@ table_open(const struct config *config, struct bytes spec, unsigned flags, struc
     ptrdiff_t colon = bytes_index(text, ':');
     const struct table_type *type = colon < 0 ? NULL : find_type(bytes_sub(text, 0, (size_t)colon));
     if (type == NULL) {
-        (void)buf_printf(error_r, "unsupported dictionary type in \"%.*s\"; use one of hash, lmdb, texthash, inline, "
-                                  "static, regexp, pcre, cidr, unix, fail",
+        (void)buf_printf(error_r,
+                         "unsupported dictionary type in \"%.*s\"; use one of hash, lmdb, texthash, inline, "
+                         "static, regexp, pcre, cidr, unix, fail",
                          BYTES_FMT(text));
         return GW_ERR_CONFIG;
     }
@@ -90,6 +94,12 @@ table_open(const struct config *config, struct bytes spec, unsigned flags, struc
 out:
     table_free(&table);
     return r;
+}
+
+const char *
+table_type_name(size_t index)
+{
+    return index < sizeof(TYPES) / sizeof(TYPES[0]) ? TYPES[index].word : NULL;
 }
 
 void
@@ -244,8 +254,8 @@ find_extension(struct bytes local, const char *delimiters)
 }
 
 int
-table_list_find_address(struct table_list *list, struct bytes address, const char *delimiter, bool is_local_domain,
-                        struct table_hit *hit)
+table_list_find_address(struct table_list *list, struct bytes address, const char *delimiter,
+                        bool is_local_domain, struct table_hit *hit)
 {
     ptrdiff_t at = bytes_rindex(address, '@');
     struct bytes local = at < 0 ? address : bytes_sub(address, 0, (size_t)at);
@@ -277,7 +287,8 @@ table_list_find_address(struct table_list *list, struct bytes address, const cha
 }
 
 int
-table_list_find_transport(struct table_list *list, struct bytes address, const char *delimiter, struct table_hit *hit)
+table_list_find_transport(struct table_list *list, struct bytes address, const char *delimiter,
+                          struct table_hit *hit)
 {
     ptrdiff_t at = bytes_rindex(address, '@');
     struct bytes local = bytes_sub(address, 0, at < 0 ? address.n : (size_t)at);
@@ -291,7 +302,8 @@ table_list_find_transport(struct table_list *list, struct bytes address, const c
     }
     buf_init(&key, TABLE_KEY_MAX);
     r = table_list_find(list, address, hit);
-    if (r == GW_ERR_NOTFOUND && bare < local.n && at >= 0 && buf_append_bytes(&key, bytes_sub(local, 0, bare)) == 0 &&
+    if (r == GW_ERR_NOTFOUND && bare < local.n && at >= 0 &&
+        buf_append_bytes(&key, bytes_sub(local, 0, bare)) == 0 &&
         buf_append_bytes(&key, bytes_sub(address, (size_t)at, address.n)) == 0) {
         r = find_partial(list, bytes_buf(&key), hit);
     }

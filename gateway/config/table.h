@@ -31,6 +31,8 @@ struct table_hit {
 int table_open(const struct config *config, struct bytes spec, unsigned flags, struct table **table_r,
                struct buf *error_r);
 void table_free(struct table **table);
+/* The words that may stand before ":", in alphabetical order; NULL behind the last. */
+const char *table_type_name(size_t index);
 const char *table_spec(const struct table *table);
 /* True for types that match patterns against the whole key (regexp, pcre, cidr ...): no partial-key lookups then. */
 bool table_is_pattern(const struct table *table);
