@@ -65,9 +65,10 @@ status_of(enum queue_notice notice, const struct queue_recipient *recipient)
     return notice == QUEUE_NOTICE_BOUNCE && dsn[0] != '5' && dsn[0] != '4' ? "5.0.0" : dsn;
 }
 
+/* The next recipients to tell about, from *from on. */
 static size_t
 collect(const struct queue_message *message, enum queue_notice notice, struct queue_dsn_recipient *told,
-        size_t max)
+        size_t *from)
 {
     const struct kind *kind = &KINDS[notice];
     size_t count = 0;

@@ -204,6 +204,6 @@ main(void)
     test_rows(directory);
     test_orphans(directory); /* reopened: what test_rows committed is there */
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    (void)system(command);
+    CHECK(system(command) == 0);
     return failures != 0;
 }
