@@ -156,6 +156,8 @@ role_start_begin(int argc, char **argv, struct role_start *start_r)
         return GW_ERR_SYNTAX;
     }
     start_r->role = role_by_name(argv[1] + 7);
+    start_r->detach = getenv(ROLE_DETACH) != NULL;
+    (void)unsetenv(ROLE_DETACH); /* not for programs that deliver starts */
     /* With TZ set, the C library reads the zone's file once; without, again and again, and in vain after
      * chroot. */
     if (setenv("TZ", ":/etc/localtime", 0) == -1 || sigaction(SIGPIPE, &ignore, NULL) == -1) {
@@ -190,6 +192,9 @@ tell_master(uint32_t word, uint32_t bits)
     struct role_word packet = {.word = word, .bits = bits};
 
     while (send(ROLE_CONTROL_FD, &packet, sizeof(packet), MSG_NOSIGNAL) == -1) {
+        if (errno == EPIPE || errno == ECONNRESET) {
+            return 0; /* told to go before we had come: the drain that follows sees the same */
+        }
         if (errno != EINTR) {
             return GW_ERR_SYS;
         }
@@ -228,6 +233,10 @@ role_start_jail(const struct role_start *start, const char *const *read_dirs, co
         return r;
     }
     log_stderr(false);
+    if (start->detach) {
+        (void)dup2(STDIN_FILENO, STDOUT_FILENO); /* standard input is /dev/null */
+        (void)dup2(STDIN_FILENO, STDERR_FILENO);
+    }
     return tell_master(ROLE_SAYS_JAILED, missing);
 }
 

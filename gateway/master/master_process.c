@@ -35,7 +35,7 @@ struct start_plan {
     char *argv[ROLE_LISTENERS_MAX + 3];
     size_t argument_count;
     char jail[MASTER_PATH_MAX];
-    bool keep_stderr;
+    bool detach;
 };
 
 /* What a role may inherit; the rest of an administrator's environment is no business of a server. */
@@ -94,8 +94,8 @@ place_fds(struct start_plan *plan)
         return GW_ERR_SYS;
     }
     plan->fds[STDIN_FILENO] = null_fd;
-    plan->fds[STDOUT_FILENO] = plan->keep_stderr ? STDERR_FILENO : null_fd;
-    plan->fds[STDERR_FILENO] = plan->keep_stderr ? STDERR_FILENO : null_fd;
+    plan->fds[STDOUT_FILENO] = STDERR_FILENO; /* master's own output is for people and scripts */
+    plan->fds[STDERR_FILENO] = STDERR_FILENO;
     plan->fds[ROLE_LOG_FD] = log_fd() != -1 ? log_fd() : null_fd;
     for (size_t i = 0; i < plan->fd_count; i++) {
         plan->fds[i] = fcntl(plan->fds[i], F_DUPFD_CLOEXEC, FD_PARKING);
@@ -112,12 +112,16 @@ place_fds(struct start_plan *plan)
 }
 
 static void
-fill_environment(char **environment)
+fill_environment(char **environment, bool detach)
 {
+    static char word[] = ROLE_DETACH "=1";
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     size_t count = 0;
 
     environment[count++] = path;
+    if (detach) {
+        environment[count++] = word;
+    }
     for (size_t i = 0; i < sizeof(INHERITED) / sizeof(INHERITED[0]) && count + 1 < ENVIRONMENT_MAX; i++) {
         const char *value = getenv(INHERITED[i]);
 
@@ -137,7 +141,7 @@ become_role(struct start_plan *plan)
     (void)setpgid(0, 0);
     (void)sigemptyset(&none);
     (void)signal(SIGPIPE, SIG_DFL);
-    fill_environment(environment);
+    fill_environment(environment, plan->detach);
     if (place_fds(plan) != 0) {
         log_error("master", "prepare %s: descriptors: %s", plan->argv[0], strerror(errno));
     } else if (chdir(plan->jail) == -1) {
@@ -151,7 +155,7 @@ become_role(struct start_plan *plan)
 
 int
 master_process_start(const struct master_generation *generation, const struct master_edges *edges,
-                     enum role role, bool keep_stderr, struct master_process **process_r)
+                     enum role role, bool detach, struct master_process **process_r)
 {
     struct start_plan *plan = calloc(1, sizeof(*plan));
     struct master_process *process = calloc(1, sizeof(*process));
@@ -165,7 +169,7 @@ master_process_start(const struct master_generation *generation, const struct ma
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) == -1) {
         goto out;
     }
-    plan->keep_stderr = keep_stderr;
+    plan->detach = detach;
     plan->fds[ROLE_CONTROL_FD] = control[1];
     plan->fds[ROLE_CONFIG_FD] = generation->config_fd;
     process->pid = fork();

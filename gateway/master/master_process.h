@@ -35,9 +35,10 @@ struct master_process {
     void *owner; /* master */
 };
 
-/* 0 and a process whose control socket the caller watches; GW_ERR_SYS, GW_ERR_LIMIT (too many listeners). */
+/* 0 and a process whose control socket the caller watches; GW_ERR_SYS, GW_ERR_LIMIT (too many listeners).
+ * detach: it lets go of our standard error once it is ready. */
 int master_process_start(const struct master_generation *generation, const struct master_edges *edges,
-                         enum role role, bool keep_stderr, struct master_process **process_r);
+                         enum role role, bool detach, struct master_process **process_r);
 /* Closes the control socket, once. */
 void master_process_drain(struct loop *loop, struct master_process *process);
 void master_process_free(struct loop *loop, struct master_process **process);

@@ -190,7 +190,7 @@ start_slot(struct master_slot *slot)
         return;
     }
     loop_timer_cancel(master->loop, &slot->restart_timer);
-    int r = master_process_start(&master->generation, &master->edges, slot->role, master->in_foreground,
+    int r = master_process_start(&master->generation, &master->edges, slot->role, !master->in_foreground,
                                  &process);
     if (r != 0) {
         log_error("master", "cannot start %s: %s: %s", role_name(slot->role), gw_strerror(r),

@@ -204,6 +204,8 @@ run(struct master *master)
     struct buf why;
 
     buf_init(&why, MASTER_WHY_MAX);
+    (void)close_range((unsigned)(master->notify_fd != -1 ? master->notify_fd : STDERR_FILENO) + 1, ~0U,
+                      0); /* no business of ours, or of a role */
     raise_fd_limit();
     (void)signal(SIGPIPE, SIG_IGN);
     master->loop = loop_new();
@@ -269,9 +271,11 @@ run_as_daemon(struct master *master)
         (void)close(fds[1]);
         return wait_for_daemon(pid, fds[0]);
     }
-    (void)close(fds[0]);
     (void)setsid();
-    master->notify_fd = fds[1];
+    master->notify_fd = STDERR_FILENO + 1;
+    if (fds[1] != master->notify_fd && dup3(fds[1], master->notify_fd, O_CLOEXEC) == -1) {
+        return STATUS_OSERR;
+    }
     return run(master);
 }
 
