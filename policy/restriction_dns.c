@@ -362,7 +362,7 @@ restriction_rhsbl(struct restriction_run *run, const struct restriction_item *it
         return STEP_DUNNO;
     }
     (void)snprintf(what, sizeof(what), "%.*s", BYTES_FMT(name));
-    (void)snprintf(query, sizeof(query), "%s.%s", what, item->site->zone);
+    (void)snprintf(query, sizeof(query), "%.*s.%s", BYTES_FMT(name), item->site->zone);
     buf_init(&reason, RESTRICTION_TEXT_MAX);
     if (strlen(query) <= DNS_NAME_MAX && ask_list(run, item->site, query, &reason)) {
         step = refuse_listed(run, subject, what, item->site, buf_str(&reason));

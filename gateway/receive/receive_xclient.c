@@ -53,7 +53,8 @@ take_host(char *out, size_t size, const struct value *value)
     if (value->bytes.n > 0 && (!address_is_hostname(value->bytes) || value->bytes.n >= size)) {
         return GW_ERR_SYNTAX;
     }
-    (void)snprintf(out, size, "%s", value->bytes.n > 0 ? value->text : "unknown");
+    struct bytes name = value->bytes.n > 0 ? value->bytes : BYTES_LIT("unknown");
+    (void)snprintf(out, size, "%.*s", BYTES_FMT(name));
     return 0;
 }
 
@@ -152,7 +153,8 @@ take_proto(struct session_facts *facts, const struct value *value)
         !bytes_equal_nocase(value->bytes, BYTES_LIT("ESMTP"))) {
         return GW_ERR_SYNTAX;
     }
-    (void)snprintf(facts->protocol, sizeof(facts->protocol), "%s", value->bytes.n > 0 ? value->text : "SMTP");
+    bool extended = bytes_equal_nocase(value->bytes, BYTES_LIT("ESMTP"));
+    (void)snprintf(facts->protocol, sizeof(facts->protocol), "%s", extended ? "ESMTP" : "SMTP");
     return 0;
 }
 
