@@ -1,8 +1,8 @@
 /*
  * master_cf - the rows of master.cf (master(5)): eight columns and the command with its -o pairs.
  *
- * Before: config_load(); after: master starts what the rows name. A row that is not understood is refused with its
- * line; programs that nobody here implements are only warned about when the gateway starts.
+ * Before: config_load(); after: master starts what the rows name. A row that is not understood is refused
+ * with its line; programs that nobody here implements are only warned about when the gateway starts.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,7 +121,8 @@ add_override(const struct reading *reading, struct config_service *service, stru
     struct bytes name, value;
 
     if (config_split_setting(word, &name, &value) != 0) {
-        return complain(reading, service->line, "missing '=' in -o", word, "write -o name=value or -o {name = value}");
+        return complain(reading, service->line, "missing '=' in -o", word,
+                        "write -o name=value or -o {name = value}");
     }
     struct config_override *grown =
         realloc(service->overrides, (service->override_count + 1) * sizeof(*grown));
@@ -152,8 +153,9 @@ take_arguments(const struct reading *reading, struct config_service *service, st
         if (option && word.n > 2) {
             r = add_override(reading, service, bytes_sub(word, 2, word.n));
         } else if (option) {
-            r = next_word(&rest, &word) ? add_override(reading, service, word)
-                                        : complain(reading, service->line, "nothing after", word, "write -o name=value");
+            r = next_word(&rest, &word)
+                    ? add_override(reading, service, word)
+                    : complain(reading, service->line, "nothing after", word, "write -o name=value");
         } else if (count >= ARGUMENTS_MAX) {
             r = complain(reading, service->line, "too many arguments at", word, "shorten the command");
         } else {
@@ -183,6 +185,10 @@ take_columns(const struct reading *reading, struct config_service *service, cons
         (r = take_flag(reading, line, column[4], false, &service->chroot)) != 0 ||
         (r = take_number(reading, line, column[5], 0, &service->wakeup_s)) != 0) {
         return r;
+    }
+    if (service->is_private && strcmp(service->type, "inet") == 0) {
+        return complain(reading, line, "inet service with bad \"private\" column:", column[2],
+                        "write n: what listens on the network is not private");
     }
     return take_number(reading, line, column[6], -1, &service->max_processes);
 }

@@ -1,9 +1,10 @@
 /*
  * table_pattern - regexp:, pcre: and cidr: tables: rules in order, the first that matches answers.
  *
- * Rules: "/pattern/flags result", "!/pattern/flags result", "if /pattern/flags" ... "endif". Flags toggle, as in
- * Postfix: "i" turns case-insensitivity off, which is on by default. regexp: is POSIX extended (regcomp(3)), pcre: is
- * PCRE2 with JIT and match limits. $1, ${1}, $(1) in the result stand for what the parentheses matched.
+ * Rules: "/pattern/flags result", "!/pattern/flags result", "if /pattern/flags" ... "endif". Flags toggle, as
+ * in Postfix: "i" turns case-insensitivity off, which is on by default. regexp: is POSIX extended
+ * (regcomp(3)), pcre: is PCRE2 with JIT and match limits. $1, ${1}, $(1) in the result stand for what the
+ * parentheses matched.
  */
 #include <regex.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <pcre2.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "config/main_cf.h"
 #include "config/table_type.h"
 
@@ -21,7 +23,7 @@ enum {
     RULES_MAX = 100000,
     GROUPS_MAX = 32,
     NESTING_MAX = 32,
-    PCRE_MATCH_LIMIT = 500000,
+    PCRE_MATCH_LIMIT = 100000,
     PCRE_DEPTH_LIMIT = 5000,
     KEY_TEXT_MAX = 65536,
 };
@@ -49,6 +51,8 @@ struct rules {
     size_t depth;
     struct buf *error;
     const char *path;
+    char *name;
+    pcre2_match_context *limits;
 };
 
 /* What a rule matched in the key. */
@@ -71,7 +75,9 @@ close_rules(void *state)
         pcre2_code_free(rule->pcre);
         free(rule->result);
     }
+    pcre2_match_context_free(rules->limits);
     free(rules->rules);
+    free(rules->name);
     free(rules);
 }
 
@@ -118,8 +124,9 @@ compile_pcre(struct rules *rules, struct rule *rule, const char *pattern, struct
     static const struct {
         uint8_t flag;
         uint32_t option;
-    } FLAGS[] = {{'i', PCRE2_CASELESS},       {'m', PCRE2_MULTILINE}, {'s', PCRE2_DOTALL}, {'x', PCRE2_EXTENDED},
-                 {'A', PCRE2_ANCHORED},       {'E', PCRE2_DOLLAR_ENDONLY}, {'U', PCRE2_UNGREEDY}, {'X', 0}};
+    } FLAGS[] = {
+        {'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE},      {'s', PCRE2_DOTALL},   {'x', PCRE2_EXTENDED},
+        {'A', PCRE2_ANCHORED}, {'E', PCRE2_DOLLAR_ENDONLY}, {'U', PCRE2_UNGREEDY}, {'X', 0}};
     uint32_t options = PCRE2_CASELESS | PCRE2_DOTALL;
     PCRE2_SIZE at;
     int error;
@@ -206,7 +213,8 @@ take_network(struct rules *rules, struct rule *rule, struct bytes *rest)
 static struct rule *
 add_rule(struct rules *rules, unsigned line)
 {
-    struct rule *grown = rules->count >= RULES_MAX ? NULL : realloc(rules->rules, (rules->count + 1) * sizeof(*grown));
+    struct rule *grown =
+        rules->count >= RULES_MAX ? NULL : realloc(rules->rules, (rules->count + 1) * sizeof(*grown));
 
     if (grown == NULL) {
         return NULL;
@@ -240,7 +248,8 @@ take_line(void *context, struct bytes line, int number)
     if (bytes_equal_nocase(line, BYTES_LIT("endif"))) {
         return close_if(rules, rule);
     }
-    if (bytes_has_prefix_nocase(line, BYTES_LIT("if")) && line.n > 2 && (line.p[2] == ' ' || line.p[2] == '\t')) {
+    if (bytes_has_prefix_nocase(line, BYTES_LIT("if")) && line.n > 2 &&
+        (line.p[2] == ' ' || line.p[2] == '\t')) {
         if (rules->depth >= NESTING_MAX) {
             return complain(rules, number, "if nested too deeply");
         }
@@ -260,6 +269,34 @@ take_line(void *context, struct bytes line, int number)
     return rule->result == NULL ? GW_ERR_NOMEM : 0;
 }
 
+/* "regexp:{ {/pattern/ result}, ... }": each inner group is a line. */
+static int
+take_inline(struct rules *rules, struct bytes rest)
+{
+    int number = 0, r = 0;
+
+    while (r == 0 && (rest = bytes_trim(rest)).n > 0) {
+        size_t depth = 0, i = 0;
+
+        if (rest.p[0] == ',') {
+            rest = bytes_sub(rest, 1, rest.n);
+            continue;
+        }
+        for (; i < rest.n; i++) {
+            depth += rest.p[i] == '{';
+            depth -= rest.p[i] == '}' && depth > 0;
+            if (depth == 0) {
+                break;
+            }
+        }
+        r = rest.p[0] != '{' || i >= rest.n
+                ? complain(rules, 0, "bad syntax; write { {/pattern/ result}, ... }")
+                : take_line(rules, bytes_trim(bytes_sub(rest, 1, i - 1)), ++number);
+        rest = bytes_sub(rest, i + 1, rest.n);
+    }
+    return r;
+}
+
 static int
 open_rules(enum kind kind, const struct config *config, const char *name, void **state_r, struct buf *error_r)
 {
@@ -273,34 +310,20 @@ open_rules(enum kind kind, const struct config *config, const char *name, void *
         return r;
     }
     rules->kind = kind;
+    rules->name = bytes_dup_str(text);
+    if (kind == KIND_PCRE && (rules->limits = pcre2_match_context_create(NULL)) != NULL) {
+        (void)pcre2_set_match_limit(rules->limits, PCRE_MATCH_LIMIT);
+        (void)pcre2_set_depth_limit(rules->limits, PCRE_DEPTH_LIMIT);
+    }
+    if (rules->name == NULL || (kind == KIND_PCRE && rules->limits == NULL)) {
+        close_rules(rules);
+        return r;
+    }
     rules->error = error_r;
     rules->path = path;
     if (text.n >= 2 && text.p[0] == '{') {
-        /* "regexp:{ {/pattern/ result}, ... }": each inner group is a line (Postfix 3.7 inline pattern tables). */
-        struct bytes rest = bytes_sub(text, 1, text.n - 2);
-        int number = 0;
-
         (void)snprintf(path, sizeof(path), "inline");
-        r = 0;
-        while (r == 0 && (rest = bytes_trim(rest)).n > 0) {
-            size_t depth = 0, i = 0;
-
-            if (rest.p[0] == ',') {
-                rest = bytes_sub(rest, 1, rest.n);
-                continue;
-            }
-            for (; i < rest.n; i++) {
-                depth += rest.p[i] == '{';
-                depth -= rest.p[i] == '}' && depth > 0;
-                if (depth == 0) {
-                    break;
-                }
-            }
-            r = rest.p[0] != '{' || i >= rest.n
-                    ? complain(rules, 0, "bad syntax; write { {/pattern/ result}, ... }")
-                    : take_line(rules, bytes_trim(bytes_sub(rest, 1, i - 1)), ++number);
-            rest = bytes_sub(rest, i + 1, rest.n);
-        }
+        r = take_inline(rules, bytes_sub(text, 1, text.n - 2));
     } else {
         r = table_path(config, name, path);
         r = r == 0 ? config_read_lines(path, take_line, rules, error_r) : r;
@@ -327,36 +350,42 @@ match_posix(const struct rule *rule, const char *key, struct groups *groups)
         return 0;
     }
     for (size_t i = 0; i < GROUPS_MAX && i <= rule->posix.re_nsub; i++) {
-        groups->text[i] = found[i].rm_so < 0 ? (struct bytes){0}
-                                             : bytes_of(key + found[i].rm_so, (size_t)(found[i].rm_eo - found[i].rm_so));
+        groups->text[i] = found[i].rm_so < 0
+                              ? (struct bytes){0}
+                              : bytes_of(key + found[i].rm_so, (size_t)(found[i].rm_eo - found[i].rm_so));
         groups->count = i + 1;
     }
     return 1;
 }
 
+/* data has room for GROUPS_MAX groups and serves a whole lookup. */
 static int
-match_pcre(const struct rule *rule, struct bytes key, struct groups *groups)
+match_pcre(const struct rules *rules, const struct rule *rule, struct bytes key, pcre2_match_data *data,
+           struct groups *groups)
 {
-    pcre2_match_data *data = pcre2_match_data_create_from_pattern(rule->pcre, NULL);
-    pcre2_match_context *limits = pcre2_match_context_create(NULL);
-    int found = PCRE2_ERROR_NOMEMORY;
+    PCRE2_SPTR subject = key.p != NULL ? key.p : (PCRE2_SPTR) "";
+    int found = pcre2_match(rule->pcre, subject, key.n, 0, 0, data, rules->limits);
 
-    if (data != NULL && limits != NULL) {
-        (void)pcre2_set_match_limit(limits, PCRE_MATCH_LIMIT);
-        (void)pcre2_set_depth_limit(limits, PCRE_DEPTH_LIMIT);
-        found = pcre2_match(rule->pcre, key.p != NULL ? key.p : (PCRE2_SPTR) "", key.n, 0, 0, data, limits);
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT) {
+        found = pcre2_match(rule->pcre, subject, key.n, 0, PCRE2_NO_JIT, data, rules->limits);
     }
-    const PCRE2_SIZE *offsets = found > 0 ? pcre2_get_ovector_pointer(data) : NULL;
-    for (int i = 0; i < found && i < GROUPS_MAX; i++) {
+    if (found == PCRE2_ERROR_NOMATCH) {
+        return 0;
+    }
+    if (found < 0) {
+        /* A pattern that runs away says nothing about the key: neither match nor "no match". */
+        log_warning("table", "%s: rule of line %u: match limit or error %d", rules->name, rule->line, found);
+        return GW_ERR_TEMP;
+    }
+    const PCRE2_SIZE *offsets = pcre2_get_ovector_pointer(data);
+    size_t count = found == 0 ? GROUPS_MAX : (size_t)found; /* 0: more groups than there is room for */
+    for (size_t i = 0; i < count && i < GROUPS_MAX; i++) {
         groups->text[i] = offsets[2 * i] == PCRE2_UNSET
                               ? (struct bytes){0}
                               : bytes_sub(key, offsets[2 * i], offsets[2 * i + 1] - offsets[2 * i]);
-        groups->count = (size_t)i + 1;
+        groups->count = i + 1;
     }
-    pcre2_match_data_free(data);
-    pcre2_match_context_free(limits);
-    /* A pattern that runs away says nothing about the key: neither match nor "no match". */
-    return found == PCRE2_ERROR_NOMATCH ? 0 : found < 0 ? GW_ERR_TEMP : 1;
+    return 1;
 }
 
 static int
@@ -400,56 +429,77 @@ append_result(const char *result, const struct groups *groups, struct buf *out)
     return r;
 }
 
+/* regexec() reads up to a NUL: one inside the key must not hide what follows. */
+static void
+copy_key(struct bytes key, char text[KEY_TEXT_MAX])
+{
+    for (size_t i = 0; i < key.n; i++) {
+        text[i] = key.p[i] == '\0' ? '?' : (char)key.p[i];
+    }
+    text[key.n] = '\0';
+}
+
+static int
+match_rule(const struct rules *rules, const struct rule *rule, struct bytes key, const char *text,
+           pcre2_match_data *data, struct groups *groups)
+{
+    groups->count = 0;
+    switch (rules->kind) {
+    case KIND_REGEXP:
+        return match_posix(rule, text, groups);
+    case KIND_PCRE:
+        return match_pcre(rules, rule, key, data, groups);
+    default:
+        return match_cidr(rule, key);
+    }
+}
+
 static int
 find_rule(void *state, struct bytes key, struct table_hit *hit)
 {
     const struct rules *rules = state;
+    pcre2_match_data *data = NULL;
     char text[KEY_TEXT_MAX];
+    struct groups groups;
     size_t i = 0;
+    int r = GW_ERR_NOTFOUND;
 
     if (key.n >= sizeof(text)) {
         key.n = sizeof(text) - 1;
     }
     if (rules->kind == KIND_REGEXP) {
-        /* regexec() reads up to a NUL: one inside the key must not hide what follows. */
-        for (size_t k = 0; k < key.n; k++) {
-            text[k] = key.p[k] == '\0' ? '?' : (char)key.p[k];
-        }
-        text[key.n] = '\0';
+        copy_key(key, text);
+    } else if (rules->kind == KIND_PCRE && (data = pcre2_match_data_create(GROUPS_MAX, NULL)) == NULL) {
+        return GW_ERR_TEMP;
     }
     while (i < rules->count) {
-        const struct rule *rule = &rules->rules[i];
-        struct groups groups = {.count = 0};
+        const struct rule *rule = &rules->rules[i++];
 
         if (rule->type == RULE_ENDIF) {
-            i++;
             continue;
         }
-        int matched = rules->kind == KIND_REGEXP ? match_posix(rule, text, &groups)
-                      : rules->kind == KIND_PCRE ? match_pcre(rule, key, &groups)
-                                                 : match_cidr(rule, key);
+        int matched = match_rule(rules, rule, key, text, data, &groups);
         if (matched < 0) {
-            return matched;
+            r = matched;
+            break;
         }
         bool holds = (matched == 1) != rule->negated;
         if (rule->type == RULE_IF) {
-            i = holds ? i + 1 : rule->skip_to;
-            continue;
-        }
-        if (holds) {
+            i = holds ? i : rule->skip_to;
+        } else if (holds) {
             hit->line = rule->line;
-            if (rule->negated) {
-                groups.count = 0;
-            }
-            return append_result(rule->result, &groups, &hit->value);
+            groups.count = rule->negated ? 0 : groups.count;
+            r = append_result(rule->result, &groups, &hit->value);
+            break;
         }
-        i++;
     }
-    return GW_ERR_NOTFOUND;
+    pcre2_match_data_free(data);
+    return r;
 }
 
 static int
-open_regexp(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
+open_regexp(const struct config *config, const char *name, unsigned flags, void **state_r,
+            struct buf *error_r)
 {
     (void)flags;
     return open_rules(KIND_REGEXP, config, name, state_r, error_r);

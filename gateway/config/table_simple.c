@@ -1,17 +1,17 @@
 /*
  * table_simple - the types without a file of their own kind: texthash, inline, static, fail, unix.
  *
- * texthash and inline are read into a sorted array once; static answers everything with its name; fail answers
- * nothing but trouble; unix asks the password and group files.
+ * texthash and inline are read into a sorted array once; static answers everything with its name; fail
+ * answers nothing but trouble; unix is the users and groups as they were when it was opened, since a role in
+ * its jail cannot ask for them later.
  */
-#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "config/main_cf.h"
 #include "config/table_type.h"
 
@@ -90,8 +90,9 @@ take_text_line(void *context, struct bytes line, int number)
     }
     struct bytes key = bytes_sub(line, 0, n), value = bytes_trim(bytes_sub(line, n, line.n));
     if (value.n == 0) {
-        (void)buf_printf(d->error, "%s:%d: expected format: key whitespace value", d->path, number);
-        return GW_ERR_CONFIG;
+        log_warning("table", "%s, line %d: expected format: key whitespace value; ignoring this line",
+                    d->path, number);
+        return 0;
     }
     return add_entry(d, key, value, (unsigned)number);
 }
@@ -113,7 +114,8 @@ finish_dictionary(struct dictionary *d, int r, void **state_r)
 }
 
 static int
-open_texthash(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
+open_texthash(const struct config *config, const char *name, unsigned flags, void **state_r,
+              struct buf *error_r)
 {
     struct dictionary *d = calloc(1, sizeof(*d));
     char path[TABLE_PATH_MAX];
@@ -132,7 +134,8 @@ open_texthash(const struct config *config, const char *name, unsigned flags, voi
 
 /* "{ key = value, { key = value with blanks }, ... }" */
 static int
-open_inline(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
+open_inline(const struct config *config, const char *name, unsigned flags, void **state_r,
+            struct buf *error_r)
 {
     struct dictionary *d = calloc(1, sizeof(*d));
     struct bytes rest = bytes_trim(bytes_str(name)), key, value;
@@ -145,8 +148,8 @@ open_inline(const struct config *config, const char *name, unsigned flags, void 
     }
     d->fold = (flags & TABLE_FOLD) != 0;
     if (rest.n < 2 || rest.p[0] != '{' || rest.p[rest.n - 1] != '}') {
-        (void)buf_printf(error_r, "inline:%s: bad syntax; write inline:{ key=value, { key = text with spaces } }",
-                         name);
+        (void)buf_printf(
+            error_r, "inline:%s: bad syntax; write inline:{ key=value, { key = text with spaces } }", name);
         return finish_dictionary(d, GW_ERR_CONFIG, state_r);
     }
     rest = bytes_sub(rest, 1, rest.n - 2);
@@ -240,59 +243,70 @@ find_failure(void *state, struct bytes key, struct table_hit *hit)
 const struct table_type TABLE_STATIC = {"static", true, open_name, free, find_static};
 const struct table_type TABLE_FAIL = {"fail", true, open_name, free, find_failure};
 
-enum { PASSWD_BYTES = 16384 };
-
 static int
-find_user(const char *name, struct buf *out)
+add_text(struct dictionary *d, const char *name, const struct buf *value)
 {
-    struct passwd entry, *found = NULL;
-    char storage[PASSWD_BYTES];
-    int error = getpwnam_r(name, &entry, storage, sizeof(storage), &found);
-
-    if (error != 0 && error != ENOENT) {
-        return GW_ERR_TEMP;
-    }
-    return found == NULL ? GW_ERR_NOTFOUND
-                         : buf_printf(out, "%s:x:%u:%u:%s:%s:%s", found->pw_name, found->pw_uid, found->pw_gid,
-                                      found->pw_gecos, found->pw_dir, found->pw_shell);
+    return add_entry(d, bytes_str(name), bytes_buf(value), 0);
 }
 
 static int
-find_group(const char *name, struct buf *out)
+add_users(struct dictionary *d)
 {
-    struct group entry, *found = NULL;
-    char storage[PASSWD_BYTES];
-    int error = getgrnam_r(name, &entry, storage, sizeof(storage), &found);
+    const struct passwd *user;
+    struct buf text;
+    int r = 0;
 
-    if (error != 0 && error != ENOENT) {
-        return GW_ERR_TEMP;
+    buf_init(&text, TABLE_VALUE_MAX);
+    setpwent();
+    while (r == 0 && (user = getpwent()) != NULL) {
+        buf_clear(&text);
+        r = buf_printf(&text, "%s:x:%u:%u:%s:%s:%s", user->pw_name, user->pw_uid, user->pw_gid,
+                       user->pw_gecos, user->pw_dir, user->pw_shell);
+        r = r == 0 ? add_text(d, user->pw_name, &text) : r;
     }
-    return found == NULL ? GW_ERR_NOTFOUND : buf_printf(out, "%s:x:%u:", found->gr_name, found->gr_gid);
+    endpwent();
+    buf_free(&text);
+    return r;
 }
 
 static int
-find_unix(void *state, struct bytes key, struct table_hit *hit)
+add_groups(struct dictionary *d)
 {
-    bool users = strcmp(state, "passwd.byname") == 0;
-    char *name = bytes_dup_str(key);
+    const struct group *group;
+    struct buf text;
+    int r = 0;
 
-    if (name == NULL) {
-        return GW_ERR_NOTFOUND;
+    buf_init(&text, TABLE_VALUE_MAX);
+    setgrent();
+    while (r == 0 && (group = getgrent()) != NULL) {
+        buf_clear(&text);
+        r = buf_printf(&text, "%s:x:%u:", group->gr_name, group->gr_gid);
+        for (char **member = group->gr_mem; r == 0 && *member != NULL; member++) {
+            r = buf_printf(&text, "%s%s", member == group->gr_mem ? "" : ",", *member);
+        }
+        r = r == 0 ? add_text(d, group->gr_name, &text) : r;
     }
-    int r = users ? find_user(name, &hit->value) : find_group(name, &hit->value);
-    free(name);
+    endgrent();
+    buf_free(&text);
     return r;
 }
 
 static int
 open_unix(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
 {
-    if (strcmp(name, "passwd.byname") != 0 && strcmp(name, "group.byname") != 0) {
-        (void)buf_printf(error_r, "unix:%s: unknown table; use unix:passwd.byname or unix:group.byname", name);
-        *state_r = NULL;
+    bool users = strcmp(name, "passwd.byname") == 0;
+    struct dictionary *d;
+
+    (void)config;
+    (void)flags;
+    *state_r = NULL;
+    if (!users && strcmp(name, "group.byname") != 0) {
+        (void)buf_printf(error_r, "unix:%s: unknown table; use unix:passwd.byname or unix:group.byname",
+                         name);
         return GW_ERR_CONFIG;
     }
-    return open_name(config, name, flags, state_r, error_r);
+    d = calloc(1, sizeof(*d));
+    return d == NULL ? GW_ERR_NOMEM : finish_dictionary(d, users ? add_users(d) : add_groups(d), state_r);
 }
 
-const struct table_type TABLE_UNIX = {"unix", false, open_unix, free, find_unix};
+const struct table_type TABLE_UNIX = {"unix", false, open_unix, close_dictionary, find_entry};

@@ -94,9 +94,12 @@ static void
 print_row(struct view *view, const char *name, const char *source)
 {
     struct buf expanded;
+    int index = param_by_name(name);
+    bool is_raw =
+        index >= 0 && PARAMS[index].type == PARAM_RAW; /* its names mean something at run time only */
 
     buf_init(&expanded, CONFIG_LINE_MAX);
-    if (view->expand && expand_value(bytes_str(source), lookup, view, &expanded) == 0) {
+    if (view->expand && !is_raw && expand_value(bytes_str(source), lookup, view, &expanded) == 0) {
         source = buf_str(&expanded);
     }
     if (view->no_values) {
@@ -188,8 +191,9 @@ print_number(const char *format, int value, int fallback)
 static void
 print_service(const struct config_service *service)
 {
-    (void)printf("%-10s %-5s %-7s %-7s %-7s ", service->name, service->type, service->is_private ? "y" : "n",
-                 service->unprivileged ? "y" : "n", service->chroot ? "y" : "n");
+    /* A column that holds the default is shown as "-", whichever way it was written. */
+    (void)printf("%-10s %-5s %-7s %-7s %-7s ", service->name, service->type, service->is_private ? "-" : "n",
+                 service->unprivileged ? "-" : "n", service->chroot ? "y" : "n");
     print_number("%-7s ", service->wakeup_s, 0);
     print_number("%-7s ", service->max_processes, -1);
     size_t arguments = 0;
