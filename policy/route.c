@@ -6,7 +6,7 @@
  */
 #include "policy/route.h"
 
-#include <stdio.h>
+#include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,13 +45,13 @@ static const struct {
 
 static const struct {
     enum param param;
-    unsigned flags;
+    bool parents; /* where parent_domain_matches_subdomains says so */
     size_t offset;
 } LISTS[] = {
-    {P_mydestination, 0, offsetof(struct router, mydestination)},
-    {P_virtual_alias_domains, 0, offsetof(struct router, virtual_alias_domains)},
-    {P_virtual_mailbox_domains, 0, offsetof(struct router, virtual_mailbox_domains)},
-    {P_relay_domains, MATCH_PARENT, offsetof(struct router, relay_domains)},
+    {P_mydestination, false, offsetof(struct router, mydestination)},
+    {P_virtual_alias_domains, false, offsetof(struct router, virtual_alias_domains)},
+    {P_virtual_mailbox_domains, false, offsetof(struct router, virtual_mailbox_domains)},
+    {P_relay_domains, true, offsetof(struct router, relay_domains)},
 };
 
 /* The users of this host. A table that does not open (no aliases.db yet) must not keep the gateway down:
@@ -70,6 +70,44 @@ open_local_recipients(struct router *router)
     buf_free(&why);
 }
 
+static void
+add_own(struct router *router, const struct net_addr *addr)
+{
+    if (router->own_count < ROUTER_OWN_MAX) {
+        router->own[router->own_count++] = *addr;
+    }
+}
+
+/* The addresses of this host, and those that inet_interfaces and proxy_interfaces name. */
+static void
+find_own_addresses(struct router *router)
+{
+    const enum param params[] = {P_inet_interfaces, P_proxy_interfaces};
+    struct ifaddrs *list = NULL;
+    struct net_addr addr;
+    struct bytes word;
+
+    if (getifaddrs(&list) == 0) {
+        for (const struct ifaddrs *at = list; at != NULL; at = at->ifa_next) {
+            if (at->ifa_addr != NULL &&
+                (at->ifa_addr->sa_family == AF_INET || at->ifa_addr->sa_family == AF_INET6)) {
+                net_addr_from_sockaddr(at->ifa_addr, &addr);
+                add_own(router, &addr);
+            }
+        }
+        freeifaddrs(list);
+    }
+    for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
+        struct bytes rest = bytes_str(config_str(router->view, params[i]));
+
+        while (bytes_next_token(&rest, ", \t[]", &word)) {
+            if (net_addr_parse(word, &addr) == 0) {
+                add_own(router, &addr);
+            }
+        }
+    }
+}
+
 int
 router_new(const struct config *view, struct router **router_r, struct buf *error_r)
 {
@@ -84,12 +122,14 @@ router_new(const struct config *view, struct router **router_r, struct buf *erro
         r = open_tables(view, TABLES[i].param,
                         (struct table_list **)(void *)((char *)router + TABLES[i].offset), error_r);
     }
+    bool parents = strstr(config_str(view, P_parent_domain_matches_subdomains), "relay_domains") != NULL;
     for (size_t i = 0; r == 0 && i < sizeof(LISTS) / sizeof(LISTS[0]); i++) {
-        r = open_list(view, LISTS[i].param, LISTS[i].flags,
+        r = open_list(view, LISTS[i].param, LISTS[i].parents && parents ? MATCH_PARENT : 0,
                       (struct match_list **)(void *)((char *)router + LISTS[i].offset), error_r);
     }
     if (r == 0) {
         open_local_recipients(router);
+        find_own_addresses(router);
         *router_r = router;
         router = NULL; /* transferred */
     }
@@ -114,27 +154,24 @@ router_free(struct router **router)
     *router = NULL;
 }
 
-/* "[192.0.2.1]" is local when the session's server address could be it: any address of this host. */
+/* "[192.0.2.1]" and "[IPv6:2001:db8::1]" are local when the address is ours. */
 static bool
 is_own_literal(const struct router *router, struct bytes domain)
 {
-    struct bytes own = bytes_str(config_str(router->view, P_proxy_interfaces));
-    struct bytes more = bytes_str(config_str(router->view, P_inet_interfaces)), word;
+    struct net_addr addr;
 
     if (!address_is_literal(domain)) {
         return false;
     }
     struct bytes inner = bytes_sub(domain, 1, domain.n - 2);
-    if (bytes_equal(inner, BYTES_LIT("127.0.0.1"))) {
-        return true;
+    if (bytes_has_prefix_nocase(inner, BYTES_LIT("IPv6:"))) {
+        inner = bytes_sub(inner, 5, inner.n);
     }
-    while (bytes_next_token(&own, ", \t", &word)) {
-        if (bytes_equal_nocase(word, inner)) {
-            return true;
-        }
+    if (net_addr_parse(inner, &addr) != 0) {
+        return false;
     }
-    while (bytes_next_token(&more, ", \t", &word)) {
-        if (bytes_equal_nocase(word, inner)) {
+    for (size_t i = 0; i < router->own_count; i++) {
+        if (net_addr_equal(&addr, &router->own[i])) {
             return true;
         }
     }
