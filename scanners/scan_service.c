@@ -75,12 +75,29 @@ make_temporary(struct loader *loader)
     return setenv("TMPDIR", loader->temporary, 1) == 0 ? 0 : GW_ERR_SYS;
 }
 
+/* Whether any SMTP service sends its mail through the built-in pipeline. */
+static bool
+is_wanted(const struct config *config)
+{
+    for (size_t i = 0; i < config_service_count(config); i++) {
+        if (strcmp(config_service(config, i)->program, "smtpd") == 0 &&
+            strcmp(config_str(config_view(config, i), P_content_filter), "scan:") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 load(struct loader *loader)
 {
     struct buf why;
     int r;
 
+    if (!is_wanted(loader->start.config)) {
+        loader->worker_count = 0; /* content_filter = scan: stands nowhere: nothing to load, nobody to serve */
+        return 0;
+    }
     buf_init(&why, 8192);
     r = pipeline_load(loader->start.config, &loader->pipeline, &why);
     if (r != 0) {
