@@ -1,9 +1,9 @@
 /*
  * route - which class an address is in, how it is rewritten, and which transport and next hop it takes.
  *
- * Postfix's ADDRESS_CLASS_README and trivial-rewrite: local, virtual alias, virtual mailbox, relay, default. Used by
- * restrictions (is this destination ours, does the user exist), by receive (canonical and virtual alias expansion)
- * and by the queue (transport and next hop). Tables that cannot be read give GW_ERR_TEMP.
+ * Postfix's ADDRESS_CLASS_README and trivial-rewrite: local, virtual alias, virtual mailbox, relay, default.
+ * Used by restrictions (is this destination ours, does the user exist), by receive (canonical and virtual
+ * alias expansion) and by the queue (transport and next hop). Tables that cannot be read give GW_ERR_TEMP.
  */
 #ifndef POLICY_ROUTE_H
 #define POLICY_ROUTE_H
@@ -26,13 +26,14 @@ int router_recipient_exists(struct router *router, struct bytes address, enum ad
 int router_canonical_form(struct router *router, struct bytes address, struct buf *out);
 /* canonical_maps, sender_/recipient_canonical_maps; out holds the new address. */
 int router_rewrite(struct router *router, struct bytes address, bool is_sender, struct buf *out);
-/* virtual_alias_maps, recursive (virtual_alias_recursion_limit, virtual_alias_expansion_limit): calls add for each. */
-int router_expand(struct router *router, struct bytes address, int (*add)(void *context, struct bytes address),
-                  void *context);
+/* virtual_alias_maps, recursive (virtual_alias_recursion_limit, virtual_alias_expansion_limit): calls add for
+ * each. */
+int router_expand(struct router *router, struct bytes address,
+                  int (*add)(void *context, struct bytes address), void *context);
 
 struct route {
-    char transport[64];   /* service name: "smtp", "relay", "virtual", "local", "error" ... */
-    char nexthop[512];    /* "[mx.example]:25", "example.com"; for error: the text */
+    char transport[64]; /* service name: "smtp", "relay", "virtual", "local", "error" ... */
+    char nexthop[512];  /* "[mx.example]:25", "example.com"; for error: the text */
     enum address_class class;
 };
 /* transport_maps, relayhost, sender_dependent_relayhost_maps, mydestination ... for one recipient. */

@@ -1,8 +1,8 @@
 /*
  * table_find - the keys of access(5): names and their parents, addresses and their networks, mail addresses.
  *
- * Before: restriction_access.c and match lists; after: table_find() with one key at a time. A pattern table sees the
- * whole thing once.
+ * Before: restriction_access.c and match lists; after: table_find() with one key at a time. A pattern table
+ * sees the whole thing once.
  */
 #include <string.h>
 
@@ -15,8 +15,8 @@ table_find_domain(struct table *table, struct bytes name, struct table_hit *hit)
     int r = table_find(table, name, hit);
 
     while (r == GW_ERR_NOTFOUND && !table_is_pattern(table)) {
-        /* Postfix looks up the parents without a leading dot (parent_domain_matches_subdomains has smtpd_access_maps),
-         * and files of other habits write the dot. */
+        /* Postfix looks up the parents without a leading dot (parent_domain_matches_subdomains has
+         * smtpd_access_maps), and files of other habits write the dot. */
         ptrdiff_t dot = bytes_index(name, '.');
 
         if (dot < 0 || (size_t)dot + 1 >= name.n) {
