@@ -11,6 +11,7 @@
 
 #include "base/role.h"
 #include "ctl/ctl_control.h"
+#include "ctl/ctl_postlog.h"
 #include "master/master.h"
 
 /* Rows of folders under construction are left out until their files are there. */
@@ -119,6 +120,7 @@ static const struct {
     {"check", ctl_control},
     {"status", ctl_control},
     {"version", print_version},
+    {"postlog", ctl_postlog},
 #ifdef HAS_POSTCONF
     {"postconf", ctl_postconf},
 #endif
