@@ -243,7 +243,7 @@ make_view(struct config *config, const struct config_service *service, struct co
           struct buf *why_r)
 {
     struct config *view = config_alloc(config->directory);
-    char where[64];
+    char where[PATH_BYTES_MAX];
     int r = view == NULL ? GW_ERR_NOMEM : 0;
 
     for (size_t i = 0; r == 0 && i < PARAM_COUNT; i++) {
@@ -262,7 +262,11 @@ make_view(struct config *config, const struct config_service *service, struct co
                        service->line);
     }
     r = r == 0 ? replace(&view->computed[P_service_name], bytes_str(service->name)) : r;
-    (void)snprintf(where, sizeof(where), "master.cf:%d", service->line);
+    (void)snprintf(where, sizeof(where), "%s/master.cf", config->directory);
+    for (size_t i = 0; r == 0 && i < PARAM_COUNT; i++) {
+        view->line[i] =
+            service->line; /* what fails here and not in main.cf alone fails because of this row */
+    }
     r = r == 0 ? config_evaluate(view, where, why_r) : r;
     if (r == 0) {
         view->base = config;

@@ -87,25 +87,31 @@ take_shared(const char *path, struct shared **shared_r, int *error_r)
     return 0;
 }
 
+/* The type is an alias here: "x.db" is taken wherever it is, "x.lmdb" where only that is. */
+static bool
+prefers_lmdb(const char *base)
+{
+    char path[TABLE_PATH_MAX + 8];
+
+    (void)snprintf(path, sizeof(path), "%s.db", base);
+    return access(path, F_OK) != 0;
+}
+
 static int
 open_hash(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
 {
-    static const char *const SUFFIXES[] = {".db", ".lmdb"};
-    char path[TABLE_PATH_MAX], base[TABLE_PATH_MAX - 8];
+    char path[TABLE_PATH_MAX + 8], base[TABLE_PATH_MAX];
     struct shared *shared = NULL;
     int r, error = 0;
 
     (void)flags;
     *state_r = NULL;
-    if ((r = table_path(config, name, path)) != 0 || strlen(path) >= sizeof(base)) {
-        return GW_ERR_LIMIT;
+    if ((r = table_path(config, name, base)) != 0) {
+        return r;
     }
-    (void)snprintf(base, sizeof(base), "%s", path);
-    for (size_t i = sizeof(SUFFIXES) / sizeof(SUFFIXES[0]); i-- > 0;) {
-        (void)snprintf(path, sizeof(path), "%s%s", base, SUFFIXES[i]);
-        if (access(path, R_OK) == 0) {
-            break;
-        }
+    (void)snprintf(path, sizeof(path), "%s.lmdb", base);
+    if (access(path, R_OK) != 0 || !prefers_lmdb(base)) {
+        (void)snprintf(path, sizeof(path), "%s.db", base);
     }
     (void)pthread_mutex_lock(&opened.lock);
     r = take_shared(path, &shared, &error);
