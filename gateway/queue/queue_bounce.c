@@ -65,10 +65,18 @@ status_of(enum queue_notice notice, const struct queue_recipient *recipient)
     return notice == QUEUE_NOTICE_BOUNCE && dsn[0] != '5' && dsn[0] != '4' ? "5.0.0" : dsn;
 }
 
-/* The next recipients to tell about, from *from on. */
+static bool
+is_mute(const struct queue *queue, const struct envelope *envelope)
+{
+    return envelope->sender.n == 0 ||
+           bytes_equal_nocase(envelope->sender, bytes_str(queue->settings.double_bounce));
+}
+
+/* The next recipients to tell about, from *from on. `always`: NOTIFY is not asked (the postmaster is told).
+ */
 static size_t
 collect(const struct queue_message *message, enum queue_notice notice, struct queue_dsn_recipient *told,
-        size_t *from)
+        size_t *from, bool always)
 {
     const struct kind *kind = &KINDS[notice];
     size_t count = 0;
@@ -77,7 +85,8 @@ collect(const struct queue_message *message, enum queue_notice notice, struct qu
         size_t i = *from;
         const struct queue_recipient *recipient = &message->recipients[i];
 
-        if (recipient->status == kind->status && is_asked(kind, message->envelope->recipients[i].notify)) {
+        if (recipient->status == kind->status &&
+            (always || is_asked(kind, message->envelope->recipients[i].notify))) {
             told[count++] = (struct queue_dsn_recipient){
                 .recipient = &message->envelope->recipients[i],
                 .action = action_of(notice, recipient),
@@ -267,10 +276,9 @@ queue_bounce_notify(struct queue *queue, struct queue_message *message, enum que
     if (told == NULL) {
         return GW_ERR_NOMEM;
     }
-    bool is_mute = envelope->sender.n == 0 ||
-                   bytes_equal_nocase(envelope->sender, bytes_str(queue->settings.double_bounce));
-    for (size_t from = 0; r == 0 && (dsn.count = collect(message, notice, told, &from)) > 0;) {
-        if (!is_mute) {
+    bool mute = is_mute(queue, envelope);
+    for (size_t from = 0; r == 0 && (dsn.count = collect(message, notice, told, &from, mute)) > 0;) {
+        if (!mute) {
             r = notify_sender(queue, message, notice, &dsn);
         } else if (notice == QUEUE_NOTICE_BOUNCE) {
             r = tell_postmaster(queue, message, &dsn);

@@ -4,6 +4,7 @@
 #include "queue/queue_rig.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
 static const char MAIL[] =
     "From: a@example.test\r\nSubject: x\r\nMessage-Id: <1@example.test>\r\n\r\nbody \xc3\xa4\r\n";

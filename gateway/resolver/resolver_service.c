@@ -8,6 +8,7 @@
 #include "resolver/resolver_service.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,7 +365,8 @@ open_listeners(struct resolver *resolver)
 
         *listener = (struct listener){
             .resolver = resolver, .fd = resolver->start.listeners[i].fd, .peer = resolver->start.listeners[i].peer};
-        if (loop_watch_add(resolver->loop, listener->fd, EPOLLIN, accept_peer, listener) == NULL) {
+        if (fcntl(listener->fd, F_SETFL, O_NONBLOCK) == -1 ||
+            loop_watch_add(resolver->loop, listener->fd, EPOLLIN, accept_peer, listener) == NULL) {
             return GW_ERR_SYS;
         }
     }
