@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/ipc.h"
 
 static int failures;
 
@@ -57,7 +57,8 @@ add(struct store_txn *txn, const char *id, const char *envelope, size_t size,
     for (size_t i = 0; i < size; i++) {
         content[i] = (uint8_t)(i * 31 + (uint8_t)id[0]);
     }
-    int fd = ipc_sealed_memfd("test", bytes_of(content, size));
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    CHECK(write(fd, content, size) == (ssize_t)size);
     int r = queue_store_add(txn, id, bytes_str(envelope), fd, size, status);
     (void)close(fd);
     free(content);
