@@ -125,10 +125,13 @@ drain_when_told(struct deliver_shared *shared, struct deliver_thread *threads, s
 int
 deliver_main(int argc, char **argv)
 {
-    struct role_start *start = calloc(1, sizeof(*start));
-    struct deliver_shared *shared = calloc(1, sizeof(*shared));
-    struct deliver_thread *threads = calloc(DELIVER_THREADS_MAX, sizeof(*threads));
+    static struct role_start *start; /* role mains may keep state of the process: threads may outlive this one */
+    static struct deliver_shared *shared;
+    static struct deliver_thread *threads;
 
+    start = calloc(1, sizeof(*start));
+    shared = calloc(1, sizeof(*shared));
+    threads = calloc(DELIVER_THREADS_MAX, sizeof(*threads));
     if (start == NULL || shared == NULL || threads == NULL || role_start_begin(argc, argv, start) != 0) {
         return 1;
     }

@@ -119,10 +119,13 @@ drain_when_told(struct relay_shared *shared, struct relay_thread *threads, size_
 int
 relay_main(int argc, char **argv)
 {
-    struct role_start *start = calloc(1, sizeof(*start));
-    struct relay_shared *shared = calloc(1, sizeof(*shared));
-    struct relay_thread *threads = calloc(RELAY_THREADS_MAX, sizeof(*threads));
+    static struct role_start *start; /* role mains may keep state of the process: threads may outlive this one */
+    static struct relay_shared *shared;
+    static struct relay_thread *threads;
 
+    start = calloc(1, sizeof(*start));
+    shared = calloc(1, sizeof(*shared));
+    threads = calloc(RELAY_THREADS_MAX, sizeof(*threads));
     if (start == NULL || shared == NULL || threads == NULL || role_start_begin(argc, argv, start) != 0) {
         return 1;
     }
