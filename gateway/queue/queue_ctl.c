@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "base/pack.h"
 
-enum { WORDS_MAX = 1100, WORD_MAX = 1100, BATCH = 1000 };
+enum { WORDS_MAX = 1001, WORD_MAX = 1024, BATCH = 1000 };
 
 struct ask {
     struct queue_peer *peer;
@@ -128,6 +128,28 @@ change_one(struct queue *queue, struct store_txn *txn, const char *id, enum verb
     return r == GW_ERR_NOTFOUND ? 0 : r;
 }
 
+static const char SITE_PREFIX[] = "site="; /* no letter of a queue name, and no domain has it */
+
+/* A recipient of the message is in this domain. */
+static bool
+has_site(struct store_txn *txn, const char *id, struct bytes site)
+{
+    struct envelope *envelope = NULL;
+    struct bytes packed;
+    bool has = false;
+
+    if (queue_store_get_envelope(txn, id, &packed) == 0 && envelope_unpack(packed, &envelope) == 0) {
+        for (size_t i = 0; i < envelope->recipient_count && !has; i++) {
+            struct bytes address = envelope->recipients[i].address;
+            ptrdiff_t at = bytes_rindex(address, '@');
+
+            has = at >= 0 && bytes_equal_nocase(bytes_sub(address, (size_t)at + 1, address.n), site);
+        }
+    }
+    envelope_free(&envelope);
+    return has;
+}
+
 /* postsuper's queue names; an empty filter is every message. */
 static bool
 is_in_queue(struct queue *queue, struct store_txn *txn, const char *id, struct bytes filter)
@@ -137,6 +159,9 @@ is_in_queue(struct queue *queue, struct store_txn *txn, const char *id, struct b
 
     if (filter.n == 0) {
         return true;
+    }
+    if (bytes_has_prefix_nocase(filter, bytes_str(SITE_PREFIX))) {
+        return has_site(txn, id, bytes_sub(filter, strlen(SITE_PREFIX), filter.n));
     }
     if (queue_store_get_status(txn, id, &status) != 0) {
         return false;
@@ -274,6 +299,23 @@ ask_flush(const struct ask *ask)
 }
 
 static int
+ask_flush_site(const struct ask *ask)
+{
+    char filter[WORD_MAX + sizeof(SITE_PREFIX)];
+    struct ask all = *ask;
+
+    if (ask->count != 2) {
+        return queue_peer_status(ask->peer, WIRE_CTL_END, ask->id, GW_ERR_SYNTAX, "a site is needed");
+    }
+    (void)snprintf(filter, sizeof(filter), "%s%.*s", SITE_PREFIX, BYTES_FMT(ask->words[1]));
+    all.words[1] = BYTES_LIT("ALL");
+    all.words[2] = bytes_str(filter);
+    all.count = 3;
+    queue_schedule_sweep(ask->peer->queue->schedule, clock_monotonic_ms(), 0, true);
+    return change(&all, FLUSH);
+}
+
+static int
 ask_list(const struct ask *ask)
 {
     bool as_json = ask->count > 1 && bytes_equal(ask->words[1], BYTES_LIT("json"));
@@ -368,9 +410,9 @@ static const struct {
     const char *word;
     int (*run)(const struct ask *ask);
 } COMMANDS[] = {
-    {"list", ask_list},     {"flush", ask_flush},     {"delete", ask_delete},
-    {"hold", ask_hold},     {"release", ask_release}, {"requeue", ask_requeue},
-    {"expire", ask_expire}, {"cat", ask_cat},         {"status", ask_status},
+    {"list", ask_list}, {"flush", ask_flush},     {"flush-site", ask_flush_site}, {"delete", ask_delete},
+    {"hold", ask_hold}, {"release", ask_release}, {"requeue", ask_requeue},       {"expire", ask_expire},
+    {"cat", ask_cat},   {"status", ask_status},
 };
 
 int

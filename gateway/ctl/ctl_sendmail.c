@@ -1,0 +1,437 @@
+/*
+ * ctl_sendmail - the sendmail command: a message on standard input into the queue, with sendmail's options.
+ *
+ * Before: programs of this machine (cron, scripts). After: the queue role, by the same submission as
+ * receive's; 0 only when it has committed. Lines get CRLF, missing From, Date and Message-Id are added, Bcc
+ * is taken out, addresses are completed and virtual aliases expanded as for mail from the network. -bp is
+ * mailq, -q postqueue -f, -bi newaliases (not done here).
+ */
+#include "ctl/ctl_queue.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "ctl/ctl_ask.h"
+#include "message/address.h"
+#include "policy/reinjection.h"
+#include "policy/route.h"
+
+enum { ADDRESS_SIZE = ENVELOPE_ADDRESS_MAX + 1, DATE_SIZE = 64, SUBMIT_MS = 60000, PATH_SIZE = 4096 };
+
+struct letter {
+    const struct config *config;
+    struct router *router;
+    struct envelope *envelope;
+    const char *sender, *full_name;
+    bool from_header;   /* -t */
+    bool dots_are_text; /* -i */
+    struct buf input;   /* lines with CRLF */
+    struct buf content; /* what is submitted */
+    struct buf address; /* scratch */
+    bool has_from, has_date, has_message_id;
+    struct bytes original; /* while one address is expanded */
+    uint8_t notify;
+};
+
+static int
+add_expanded(void *context, struct bytes address)
+{
+    struct letter *letter = context;
+
+    return envelope_add_recipient(letter->envelope, address, letter->original, letter->notify,
+                                  (struct bytes){0});
+}
+
+static int
+add_recipient(struct letter *letter, struct bytes address)
+{
+    char given[ADDRESS_SIZE];
+
+    if (address.n == 0 || address.n >= sizeof(given)) {
+        return GW_ERR_SYNTAX;
+    }
+    memcpy(given, address.p, address.n);
+    letter->original = bytes_of(given, address.n);
+    buf_clear(&letter->address);
+    int r = router_canonical_form(letter->router, letter->original, &letter->address);
+    return r == 0 ? router_expand(letter->router, bytes_buf(&letter->address), add_expanded, letter) : r;
+}
+
+/* To, Cc, Bcc: every mailbox in it. */
+static int
+add_from_field(struct letter *letter, struct bytes value)
+{
+    struct buf address;
+    int r;
+
+    buf_init(&address, ENVELOPE_ADDRESS_MAX);
+    while ((r = address_next_in_header(&value, &address)) == 1) {
+        if ((r = add_recipient(letter, bytes_buf(&address))) != 0) {
+            break;
+        }
+        buf_clear(&address);
+    }
+    buf_free(&address);
+    return r;
+}
+
+/* Standard input with CRLF at the end of each line, until its end or a line with one dot. */
+static int
+read_input(struct letter *letter)
+{
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t n;
+    bool is_first = true;
+    int r = 0;
+
+    while (r == 0 && (n = getline(&line, &size, stdin)) > 0) {
+        struct bytes text = bytes_of(line, (size_t)n);
+
+        while (text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r')) {
+            text.n--;
+        }
+        if (!letter->dots_are_text && bytes_equal(text, BYTES_LIT("."))) {
+            break;
+        }
+        if (!(is_first && bytes_has_prefix_nocase(text, BYTES_LIT("From ")))) { /* of a mailbox file */
+            r = buf_append_bytes(&letter->input, text);
+            r = r == 0 ? buf_append(&letter->input, "\r\n", 2) : r;
+        }
+        is_first = false;
+    }
+    free(line);
+    return ferror(stdin) != 0 ? GW_ERR_SYS : r;
+}
+
+static const struct {
+    const char *name;
+    bool has_recipients, is_dropped;
+} FIELDS[] = {
+    {"To:", true, false},        {"Cc:", true, false},          {"Bcc:", true, true},
+    {"Resent-Bcc:", true, true}, {"Return-Path:", false, true},
+};
+
+static bool
+is_header_line(struct bytes line)
+{
+    ptrdiff_t colon = bytes_index(line, ':');
+
+    for (ptrdiff_t i = 0; i < colon; i++) {
+        if (line.p[i] <= ' ' || line.p[i] >= 0x7f) {
+            return false;
+        }
+    }
+    return colon > 0;
+}
+
+/* One field with its continuation lines, as it stands. */
+static int
+take_field(struct letter *letter, struct bytes field)
+{
+    bool is_dropped = false;
+    int r = 0;
+
+    letter->has_from |= bytes_has_prefix_nocase(field, BYTES_LIT("From:"));
+    letter->has_date |= bytes_has_prefix_nocase(field, BYTES_LIT("Date:"));
+    letter->has_message_id |= bytes_has_prefix_nocase(field, BYTES_LIT("Message-Id:"));
+    for (size_t i = 0; i < sizeof(FIELDS) / sizeof(FIELDS[0]) && r == 0; i++) {
+        struct bytes name = bytes_str(FIELDS[i].name);
+
+        if (bytes_has_prefix_nocase(field, name)) {
+            is_dropped = FIELDS[i].is_dropped;
+            if (letter->from_header && FIELDS[i].has_recipients) {
+                r = add_from_field(letter, bytes_sub(field, name.n, field.n));
+            }
+        }
+    }
+    return r == 0 && !is_dropped ? buf_append_bytes(&letter->content, field) : r;
+}
+
+/* The first field behind *rest, up to a line that does not continue it. Empty: the header ends. */
+static struct bytes
+next_field(struct bytes *rest)
+{
+    struct bytes from = *rest, line, ahead = *rest;
+
+    if (!bytes_next_line(&ahead, &line) || line.n == 0 || !is_header_line(line)) {
+        return (struct bytes){0};
+    }
+    *rest = ahead;
+    while (bytes_next_line(&ahead, &line) && line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t')) {
+        *rest = ahead;
+    }
+    return bytes_sub(from, 0, from.n - rest->n);
+}
+
+static int
+add_missing(struct letter *letter)
+{
+    const struct config *config = letter->config;
+    char date[DATE_SIZE];
+    int r = 0;
+
+    clock_rfc5322(letter->envelope->arrival_us / 1000000, date, sizeof(date));
+    if (!letter->has_message_id) {
+        r = buf_printf(&letter->content, "Message-Id: <%s.%lld@%s>\r\n", letter->envelope->queue_id,
+                       (long long)(letter->envelope->arrival_us / 1000000), config_str(config, P_myhostname));
+    }
+    if (r == 0 && !letter->has_date) {
+        r = buf_printf(&letter->content, "Date: %s\r\n", date);
+    }
+    if (r == 0 && !letter->has_from) {
+        (void)buf_append_str(&letter->content, "From: ");
+        if (letter->full_name != NULL) {
+            (void)buf_append_printable(&letter->content, bytes_str(letter->full_name), 200, true);
+            (void)buf_append_str(&letter->content, " ");
+        }
+        (void)buf_append_str(&letter->content, "<");
+        (void)buf_append_printable(&letter->content, letter->envelope->sender, ENVELOPE_ADDRESS_MAX, true);
+        r = buf_append_str(&letter->content, ">\r\n");
+    }
+    return r;
+}
+
+/* Header and body of what goes into the queue; with -t the recipients too. */
+static int
+write_content(struct letter *letter)
+{
+    struct bytes rest = bytes_buf(&letter->input), field;
+    char date[DATE_SIZE];
+
+    clock_rfc5322(letter->envelope->arrival_us / 1000000, date, sizeof(date));
+    int r = buf_printf(&letter->content, "Received: by %s (%s, from userid %u)\r\n\tid %s; %s\r\n",
+                       config_str(letter->config, P_myhostname), config_str(letter->config, P_mail_name),
+                       (unsigned)getuid(), letter->envelope->queue_id, date);
+    while (r == 0 && (field = next_field(&rest)).n > 0) {
+        r = take_field(letter, field);
+    }
+    if (r == 0 && (r = add_missing(letter)) == 0) {
+        bool is_empty_line = rest.n >= 2 && memcmp(rest.p, "\r\n", 2) == 0;
+
+        r = is_empty_line ? 0 : buf_append_str(&letter->content, "\r\n");
+    }
+    return r == 0 ? buf_append_bytes(&letter->content, rest) : r;
+}
+
+static int
+set_sender(struct letter *letter)
+{
+    const struct passwd *user = getpwuid(getuid());
+    const char *sender = letter->sender;
+
+    if (sender == NULL) {
+        sender = user != NULL ? user->pw_name : "nobody";
+    }
+    if (sender[0] == '\0' || strcmp(sender, "<>") == 0) {
+        return envelope_set_sender(letter->envelope, (struct bytes){0});
+    }
+    buf_clear(&letter->address);
+    int r = router_canonical_form(letter->router, bytes_str(sender), &letter->address);
+    return r == 0 ? envelope_set_sender(letter->envelope, bytes_buf(&letter->address)) : r;
+}
+
+static void
+begin_envelope(struct letter *letter)
+{
+    struct envelope *envelope = letter->envelope;
+    const char *filter = config_str(letter->config, P_content_filter);
+
+    envelope->arrival_us = clock_wall_us();
+    queue_id_make(envelope->queue_id, envelope->arrival_us, (uint64_t)getpid() << 8);
+    envelope->local_origin = true;
+    envelope->body = BODY_8BITMIME;
+    (void)snprintf(envelope->session.name, sizeof(envelope->session.name), "localhost");
+    (void)snprintf(envelope->session.ident, sizeof(envelope->session.ident), "%s", envelope->queue_id);
+    (void)snprintf(envelope->session.service, sizeof(envelope->session.service), "pickup");
+    /* The built-in scan answers SMTP sessions; a local user's own mail goes past it, as past postscreen. */
+    if (filter[0] != '\0' && strcmp(filter, "scan:") != 0) {
+        envelope->content_filter = arena_dup(envelope->arena, bytes_str(filter));
+    }
+}
+
+static int
+submit(struct letter *letter)
+{
+    char path[PATH_SIZE];
+    struct reinjection *door = NULL;
+    int r = GW_ERR_SYS, fd = -1;
+
+    letter->envelope->size = letter->content.n;
+    int n = snprintf(path, sizeof(path), "%s/jail/%s", config_str(letter->config, P_queue_directory),
+                     role_name(ROLE_CTL));
+    if (n < 0 || (size_t)n >= sizeof(path) || chdir(path) == -1) {
+        return GW_ERR_SYS;
+    }
+    fd = ipc_sealed_memfd("sendmail", bytes_buf(&letter->content));
+    door = reinjection_new(ROLE_CTL);
+    if (fd != -1 && door != NULL) {
+        r = reinjection_submit(door, letter->envelope, fd, clock_monotonic_ms() + SUBMIT_MS);
+    }
+    if (fd != -1) {
+        (void)close(fd);
+    }
+    reinjection_free(&door);
+    return r;
+}
+
+static int
+send_letter(struct letter *letter, int argc, char **argv)
+{
+    struct buf why;
+    int r;
+
+    buf_init(&why, 4096);
+    if ((r = router_new(letter->config, &letter->router, &why)) != 0) {
+        (void)fprintf(stderr, "sendmail: fatal: %s\n", buf_str(&why));
+        buf_free(&why);
+        return EX_CONFIG;
+    }
+    buf_free(&why);
+    begin_envelope(letter);
+    if ((r = set_sender(letter)) != 0) {
+        (void)fprintf(stderr, "sendmail: fatal: bad sender address\n");
+        return EX_USAGE;
+    }
+    for (int i = optind; i < argc && r == 0; i++) {
+        r = add_from_field(letter, bytes_str(argv[i]));
+    }
+    if (r == 0 && (r = read_input(letter)) == 0) {
+        r = write_content(letter);
+    }
+    if (r == GW_ERR_LIMIT) {
+        (void)fprintf(stderr, "sendmail: fatal: the message is too large\n");
+        return EX_UNAVAILABLE;
+    }
+    if (r != 0) {
+        (void)fprintf(stderr, "sendmail: fatal: %s\n", gw_strerror(r));
+        return r == GW_ERR_SYNTAX ? EX_USAGE : EX_TEMPFAIL;
+    }
+    if (letter->envelope->recipient_count == 0) {
+        (void)fputs("sendmail: fatal: Recipient addresses must be specified on the command line or via the "
+                    "-t option\n",
+                    stderr);
+        return EX_USAGE;
+    }
+    r = submit(letter);
+    if (r != 0) {
+        (void)fprintf(stderr, "sendmail: fatal: the mail was not accepted: %s\n",
+                      r == GW_ERR_SYS || r == GW_ERR_EOF
+                          ? "the gateway does not run, or this user may not talk to it"
+                          : gw_strerror(r));
+        return EX_TEMPFAIL;
+    }
+    return EX_OK;
+}
+
+/* NOTIFY as -N gives it. */
+static uint8_t
+parse_notify(const char *text)
+{
+    static const struct {
+        const char *word;
+        uint8_t bit;
+    } WORDS[] = {{"never", NOTIFY_NEVER},
+                 {"success", NOTIFY_SUCCESS},
+                 {"failure", NOTIFY_FAILURE},
+                 {"delay", NOTIFY_DELAY}};
+    struct bytes rest = bytes_str(text), token;
+    uint8_t notify = NOTIFY_DEFAULT;
+
+    while (bytes_next_token(&rest, ", ", &token)) {
+        for (size_t i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++) {
+            notify |= bytes_equal_nocase(token, bytes_str(WORDS[i].word)) ? WORDS[i].bit : 0;
+        }
+    }
+    return notify;
+}
+
+/* What else the command line asks for; NULL: a message is sent. */
+static int (*parse_options(int argc, char **argv, struct letter *letter))(int, char **)
+{
+    int (*other)(int, char **) = NULL;
+    int option;
+
+    while ((option = getopt(argc, argv, "A:B:b:C:F:f:GIiL:mN:nO:o:p:q::R:r:tUV:vX:x")) != -1) {
+        switch (option) {
+        case 'b':
+            other = optarg[0] == 'p' ? ctl_mailq : NULL;
+            break;
+        case 'q':
+            other = ctl_postqueue;
+            break;
+        case 'F':
+            letter->full_name = optarg;
+            break;
+        case 'f':
+        case 'r':
+            letter->sender = optarg;
+            break;
+        case 'i':
+            letter->dots_are_text = true;
+            break;
+        case 'o':
+            letter->dots_are_text |= optarg[0] == 'i' && (optarg[1] == '\0' || optarg[1] == 't');
+            break;
+        case 't':
+            letter->from_header = true;
+            break;
+        case 'N':
+            letter->notify = parse_notify(optarg);
+            break;
+        case 'R':
+            letter->envelope->dsn_ret = optarg[0] == 'h' || optarg[0] == 'H' ? 'H' : 'F';
+            break;
+        case 'V':
+            letter->envelope->dsn_envid = arena_dup(letter->envelope->arena, bytes_str(optarg));
+            break;
+        default:
+            break; /* historical: accepted and without effect, as in Postfix */
+        }
+    }
+    return other;
+}
+
+int
+ctl_sendmail(int argc, char **argv)
+{
+    static char flush[] = "-f", name[] = "postqueue", *flush_words[] = {name, flush, NULL};
+    struct config *config = ctl_load_config(&argc, argv);
+    struct letter letter = {.config = config, .envelope = envelope_new()};
+    int status = EX_OSERR;
+
+    if (config == NULL) {
+        envelope_free(&letter.envelope);
+        return EX_CONFIG;
+    }
+    int64_t limit = config_int(config, P_message_size_limit);
+    size_t room = limit > 0 ? (size_t)limit : (size_t)1 << 30;
+    buf_init(&letter.input, room);
+    buf_init(&letter.content, room + 65536);
+    buf_init(&letter.address, ENVELOPE_ADDRESS_MAX);
+    if (letter.envelope != NULL) {
+        int (*other)(int, char **) = parse_options(argc, argv, &letter);
+
+        if (other == NULL) {
+            status = send_letter(&letter, argc, argv);
+        } else {
+            optind = 1;
+            (void)setenv("MAIL_CONFIG", config_directory(config), 1);
+            status = other == ctl_postqueue ? other(2, flush_words) : other(1, flush_words);
+        }
+    }
+    router_free(&letter.router);
+    envelope_free(&letter.envelope);
+    buf_free(&letter.input);
+    buf_free(&letter.content);
+    buf_free(&letter.address);
+    config_free(&config);
+    return status;
+}
