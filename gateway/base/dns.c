@@ -35,7 +35,7 @@ dns_name_is_askable(const char *name)
                 return false;
             }
             label = 0;
-        } else if ((unsigned char)name[i] <= 0x20 || name[i] == 0x7f) {
+        } else if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
             return false;
         } else {
             label++;

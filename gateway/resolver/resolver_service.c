@@ -147,10 +147,33 @@ expire_query(void *context)
     finish_query(query, NULL);
 }
 
+/* The name as libunbound reads it: bytes that mean something in zone files, or nothing in names, as \\DDD. SPF macros
+ * make such names of what a sender wrote. */
+static bool
+escape_name(const char *name, char *out, size_t size)
+{
+    size_t n = 0;
+
+    for (const char *p = name; *p != '\0'; p++) {
+        unsigned char c = (unsigned char)*p;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+                     c == '.';
+
+        if (n + 5 > size) {
+            return false;
+        }
+        n += plain ? 1 : 4;
+        (void)snprintf(out + n - (plain ? 1 : 4), 5, plain ? "%c" : "\\%03u", c);
+    }
+    out[n] = '\0';
+    return true;
+}
+
 static int
 start_query(struct peer *peer, uint64_t id, const char *name, enum dns_type type, uint32_t budget_ms)
 {
-    struct query *query = calloc(1, sizeof(*query));
+    char escaped[4 * DNS_NAME_MAX + 8];
+    struct query *query = escape_name(name, escaped, sizeof(escaped)) ? calloc(1, sizeof(*query)) : NULL;
 
     if (query == NULL) {
         return GW_ERR_NOMEM;
@@ -161,7 +184,7 @@ start_query(struct peer *peer, uint64_t id, const char *name, enum dns_type type
         free(query);
         return GW_ERR_NOMEM;
     }
-    int error = ub_resolve_async(peer->resolver->unbound, name, (int)type, CLASS_IN, query, take_result,
+    int error = ub_resolve_async(peer->resolver->unbound, escaped, (int)type, CLASS_IN, query, take_result,
                                  &query->async_id);
     if (error != 0) {
         log_warning("resolver", "%s: %s", name, ub_strerror(error));

@@ -34,7 +34,7 @@ def rdata(kind, value):
     if kind in ("A", "AAAA"):
         return ipaddress.ip_address(value).packed
     if kind in ("TXT", "SPF"):
-        strings = value if isinstance(value, list) else [value]
+        strings = (value or [""]) if isinstance(value, list) else [value]  # no strings at all cannot be sent
         out = b""
         for text in strings:
             raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
