@@ -7,25 +7,26 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 enum {
     SUBMITTERS = 6,
     WORKERS = 4,
-    PER_SUBMITTER = 400,
+    PER_SUBMITTER = 20000, /* at most; they end soon after the last kill */
     KILLS = 8,
     TOTAL = SUBMITTERS * PER_SUBMITTER,
     RECONNECT_US = 2000,
     END_WAIT_MS = 60000,
 };
 
-/* The process that makes the load; one per test, so its state may be here. */
+/* Shared between the process that makes the load and the one that kills. */
 static struct load {
     const struct rig *rig;
     atomic_int acknowledged[TOTAL];
     atomic_int delivered[TOTAL];
     atomic_int wrong_content;
-    atomic_bool ended;
-} load;
+    atomic_bool kills_done, ended;
+} * load;
 
 static void
 content_of(int number, char *out, size_t size)
@@ -43,7 +44,7 @@ try_connect(enum role role)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s/ipc/queue", load.rig->directory,
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s/ipc/queue", load->rig->directory,
                    role_name(role));
     while (connect(fd, (struct sockaddr *)&address, sizeof(address)) == -1) {
         (void)usleep(RECONNECT_US); /* the backlog is full while nobody accepts */
@@ -59,7 +60,7 @@ submit_all(void *context)
     struct ipc_channel *channel = try_connect(ROLE_RECEIVE);
     char id[QUEUE_ID_MAX], text[8192];
 
-    for (int number = first; number < first + PER_SUBMITTER; number++) {
+    for (int number = first; number < first + PER_SUBMITTER && !atomic_load(&load->kills_done); number++) {
         int r;
 
         (void)snprintf(id, sizeof(id), "4R%06d", number);
@@ -69,7 +70,7 @@ submit_all(void *context)
             ipc_channel_free(&channel);
             channel = try_connect(ROLE_RECEIVE);
         }
-        atomic_store(&load.acknowledged[number], 1);
+        atomic_store(&load->acknowledged[number], 1);
     }
     ipc_channel_free(&channel);
     return NULL;
@@ -84,9 +85,9 @@ take(const struct wire_job *job, int fd)
     content_of(number, expected, sizeof(expected));
     ssize_t n = pread(fd, text, sizeof(text), 0);
     if (n != (ssize_t)strlen(expected) || memcmp(text, expected, (size_t)n) != 0) {
-        atomic_fetch_add(&load.wrong_content, 1);
+        atomic_fetch_add(&load->wrong_content, 1);
     }
-    atomic_fetch_add(&load.delivered[number], 1);
+    atomic_fetch_add(&load->delivered[number], 1);
 }
 
 static struct ipc_channel *
@@ -109,7 +110,7 @@ work(void *context)
     struct ipc_channel *channel = connect_worker();
 
     (void)context;
-    while (!atomic_load(&load.ended)) {
+    while (!atomic_load(&load->ended)) {
         struct wire_job job;
         int fd, r = rig_take_job(channel, 200, &job, &fd);
 
@@ -132,9 +133,9 @@ static int
 run_load(const struct rig *rig)
 {
     pthread_t submitters[SUBMITTERS], workers[WORKERS];
-    int lost = 0, twice = 0;
+    int lost = 0, twice = 0, count = 0;
 
-    load.rig = rig;
+    load->rig = rig;
     for (intptr_t i = 0; i < WORKERS; i++) {
         (void)pthread_create(&workers[i], NULL, work, NULL);
     }
@@ -149,21 +150,23 @@ run_load(const struct rig *rig)
         (void)usleep(50000);
         lost = 0;
         for (int i = 0; i < TOTAL; i++) {
-            lost += atomic_load(&load.acknowledged[i]) != 0 && atomic_load(&load.delivered[i]) == 0;
+            lost += atomic_load(&load->acknowledged[i]) != 0 && atomic_load(&load->delivered[i]) == 0;
         }
     } while (lost > 0 && clock_monotonic_ms() < deadline_ms);
-    atomic_store(&load.ended, true);
+    atomic_store(&load->ended, true);
     for (int i = 0; i < WORKERS; i++) {
         (void)pthread_join(workers[i], NULL);
     }
     for (int i = 0; i < TOTAL; i++) {
-        twice += atomic_load(&load.delivered[i]) > 1;
+        count += atomic_load(&load->acknowledged[i]);
+        twice += atomic_load(&load->delivered[i]) > 1;
     }
-    (void)printf("%d messages, %d kills: %d lost, %d delivered twice, %d with wrong content\n", TOTAL, KILLS,
-                 lost, twice, atomic_load(&load.wrong_content));
+    (void)printf("%d messages, %d kills: %d lost, %d delivered twice, %d with wrong content\n", count, KILLS,
+                 lost, twice, atomic_load(&load->wrong_content));
     (void)fflush(stdout);
+    CHECK(count >= 500);
     CHECK(lost == 0);
-    CHECK(atomic_load(&load.wrong_content) == 0);
+    CHECK(atomic_load(&load->wrong_content) == 0);
     /* Only what was reported in the last moments before a kill: a result under way or not yet committed. */
     CHECK(twice <= KILLS * 200);
     return failures != 0;
@@ -175,6 +178,8 @@ test_kills(void)
     struct rig rig;
     int status = -1;
 
+    load = mmap(NULL, sizeof(*load), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(load != MAP_FAILED);
     rig_make(&rig, "");
     pid_t loader = fork();
     if (loader == 0) {
@@ -186,6 +191,8 @@ test_kills(void)
         CHECK(WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL); /* it did not die of itself before */
         rig_start(&rig);
     }
+    (void)usleep(300000);
+    atomic_store(&load->kills_done, true);
     (void)waitpid(loader, &status, 0);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     status = rig_end(&rig, SIGTERM);

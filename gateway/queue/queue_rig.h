@@ -222,7 +222,7 @@ static inline int
 rig_submit_envelope(struct ipc_channel *channel, const struct envelope *envelope, int fd)
 {
     struct ipc_message answer;
-    static struct wire_status status;
+    static _Thread_local struct wire_status status;
     struct buf packed;
 
     buf_init(&packed, IPC_PAYLOAD_MAX);
@@ -303,7 +303,7 @@ rig_tell(struct ipc_channel *channel, const struct wire_job *job, uint8_t status
 {
     size_t count = job->envelope->recipient_count;
     struct wire_recipient_result *recipients = calloc(count + 1, sizeof(*recipients));
-    static struct wire_result result;
+    static _Thread_local struct wire_result result;
     struct buf packed;
 
     result = (struct wire_result){.recipients = recipients, .count = count, .relay = "mx.test[192.0.2.1]:25"};
@@ -333,7 +333,7 @@ rig_command(const struct rig *rig, const char *words, struct buf *text, uint64_t
 {
     struct ipc_channel *channel = rig_connect(rig, ROLE_CTL);
     struct bytes rest = bytes_str(words), token;
-    static struct wire_status status;
+    static _Thread_local struct wire_status status;
     struct ipc_message message;
     struct buf packed, list;
     uint16_t count = 0;
