@@ -229,6 +229,8 @@ test_warnings(void)
         {"compatibility_level = 3.6\ninet_interfaces = all # every one\n",
          "main.cf:2: warning: inet_interfaces: #comment"},
         {"compatibility_level = 3.6\nfork_attemps = 5\n", "taken as fork_attempts"},
+        {"compatibility_level = 3.6\nberkeley_db_read_buffer_size = 1\n",
+         "main.cf: warning: accepted without effect in this version: berkeley_db_read_buffer_size\n"},
         {"", "no compatibility_level"},
     };
     struct buf why;

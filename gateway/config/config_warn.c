@@ -245,11 +245,31 @@ warn_of_variables(const struct config *config, const char *path, struct buf *why
     }
 }
 
+/* Accepted so that a Postfix configuration loads; said, so that nobody relies on it. */
+static void
+warn_of_idle(const struct config *config, const char *path, struct buf *why_r)
+{
+    bool any = false;
+
+    for (int i = 0; i < PARAM_COUNT; i++) {
+        if (config->raw[i] != NULL && PARAMS[i].status == PARAM_IDLE) {
+            (void)(any ? 0
+                       : buf_printf(why_r, "%s: warning: accepted without effect in this version:", path));
+            (void)buf_printf(why_r, " %s", PARAMS[i].name);
+            any = true;
+        }
+    }
+    if (any) {
+        (void)buf_append_byte(why_r, '\n');
+    }
+}
+
 void
 config_warn(const struct config *config, const char *path, struct buf *why_r)
 {
     warn_of_values(config, path, why_r);
     warn_of_variables(config, path, why_r);
+    warn_of_idle(config, path, why_r);
     if (config->raw[P_compatibility_level] != NULL) {
         return;
     }
