@@ -145,8 +145,14 @@ give_job(struct queue_peer *peer, struct queue_entry *entry)
     if (!is_kept) {
         (void)close(fd);
     }
+    if (r == GW_ERR_EOF) {
+        /* It was leaving (a reload, its end): the job was never received, so this is no loss and no try. */
+        peer->worker.entry = NULL;
+        queue->busy_workers--;
+        queue_schedule_return(queue->schedule, entry);
+    }
     if (r != 0) {
-        queue_peer_close(&peer); /* its job goes back through queue_worker_lost() */
+        queue_peer_close(&peer); /* else its job goes back through queue_worker_lost() */
     }
 }
 
