@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ enum {
     SCRATCH_MAX = 64 * 1024 * 1024,
     LOCK_WAIT_MS = 10000, /* a predecessor that drains */
     LOCK_STEP_US = 20000,
+    KEPT_MEMORY = 64 * 1024 * 1024,
     FDS_NEEDED = QUEUE_KEPT_FDS_MAX + QUEUE_CLIENTS_MAX + 256,
 };
 
@@ -116,6 +118,15 @@ raise_fd_limit(void)
     }
 }
 
+/* Each batch takes and gives back the store's pages; handing them to the kernel in between costs more than
+ * all else that this process computes. */
+static void
+keep_memory(void)
+{
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY);
+}
+
 static int
 open_store(struct queue *queue, const char *directory)
 {
@@ -150,6 +161,7 @@ queue_service_open(struct queue *queue, const struct config *config)
         goto out;
     }
     raise_fd_limit();
+    keep_memory();
     if ((r = queue_settings_load(config, &queue->settings)) != 0 ||
         (r = queue_settings_transports(config, queue->schedule)) != 0 ||
         (r = take_lock(queue, directory)) != 0 || (r = open_store(queue, directory)) != 0) {
