@@ -14,10 +14,7 @@
 #include "base/error.h"
 #include "base/log.h"
 
-enum { NAME_MAX_LENGTH = 200, STORE_LIMIT_MIN = 64 * 1024 * 1024 };
-/* Address space of queue.lmdb; the disk's free space and queue_minfree are the real limits. */
-#define STORE_LIMIT_DEFAULT ((uint64_t)64 * 1024 * 1024 * 1024)
-
+enum { NAME_MAX_LENGTH = 200 };
 /* Which role serves a program of master.cf, and so which rows are transports. */
 static const struct {
     const char *program;
@@ -46,8 +43,6 @@ int
 queue_settings_load(const struct config *config, struct queue_settings *settings_r)
 {
     const char *classes = config_str(config, P_notify_classes);
-    const char *limit = config_user(config, "queue_store_size_limit");
-    uint64_t store_limit = 0;
 
     *settings_r = (struct queue_settings){
         .retry =
@@ -60,7 +55,7 @@ queue_settings_load(const struct config *config, struct queue_settings *settings
             },
         .active_limit = (size_t)config_int(config, P_qmgr_message_active_limit),
         .min_free = (uint64_t)config_int(config, P_queue_minfree),
-        .store_limit = STORE_LIMIT_DEFAULT,
+        .store_limit = (uint64_t)config_int(config, P_queue_size_limit),
         .bounce_size_limit = config_int(config, P_bounce_size_limit),
         .notify_2bounce = has_word(classes, "2bounce"),
         .notify_bounce = has_word(classes, "bounce"),
@@ -71,10 +66,6 @@ queue_settings_load(const struct config *config, struct queue_settings *settings
     };
     if (settings_r->active_limit == 0) {
         settings_r->active_limit = 1;
-    }
-    if (limit != NULL && bytes_to_u64(bytes_str(limit), &store_limit) == 0 &&
-        store_limit >= STORE_LIMIT_MIN) {
-        settings_r->store_limit = store_limit;
     }
     int n = snprintf(settings_r->double_bounce, sizeof(settings_r->double_bounce), "%s@%s",
                      config_str(config, P_double_bounce_sender), config_str(config, P_myorigin));
