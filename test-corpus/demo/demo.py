@@ -99,7 +99,7 @@ def main():
             "disable_dns_lookups": "no",
             "smtpd_peername_lookup": "yes",
             "header_checks": "regexp:header_checks",
-            "banned_name_checks": "regexp:" + os.path.join(ROOT, "rules", "banned_names"),
+            "banned_name_checks": "pcre:" + os.path.join(ROOT, "rules", "banned_names"),
             "clamav_database_directory": "/var/lib/clamav",
             "spamassassin_server": "unix:" + spamd_socket,
             "virtual_mailbox_domains": "example.test",

@@ -45,7 +45,7 @@ def main():
         "virus_action": "tag", "spf_action": "tag", "dkim_action": "tag", "banned_action": "tag",
         "spam_reject_level": "", "spamassassin_server": "unix:" + socket_path,
         "header_checks": "regexp:header_checks", "body_checks": "regexp:body_checks",
-        "banned_name_checks": "regexp:" + os.path.join(ROOT, "rules", "banned_names"),
+        "banned_name_checks": "pcre:" + os.path.join(ROOT, "rules", "banned_names"),
     }, files={"header_checks": "/^X-Nobody-Sends-This:/ REJECT\n", "body_checks": "/nobody writes this line/ REJECT\n"})
     gateway.start()
     same, wrong = 0, []
