@@ -237,6 +237,21 @@ config_read(const char *directory, struct config **config_r, struct buf *why_r)
     return r;
 }
 
+int
+config_read_defaults(const char *directory, struct config **config_r)
+{
+    struct config *config = config_alloc(directory);
+    int r = config == NULL ? GW_ERR_NOMEM : config_compute_defaults(config);
+
+    *config_r = NULL;
+    if (r == 0) {
+        *config_r = config;
+        config = NULL; /* transferred */
+    }
+    config_free(&config);
+    return r;
+}
+
 /* A service with -o has everything of main.cf and its own on top. */
 static int
 make_view(struct config *config, const struct config_service *service, struct config **view_r,

@@ -91,6 +91,8 @@ test_grammar(void)
         {"myhostname = mx.example.com\n", P_mydomain, "example.com"},
         {"myhostname = mx.example.com\n", P_myorigin, "mx.example.com"},
         {"myhostname = mx.example.com\nmydomain = example.org\n", P_mydomain, "example.org"},
+        {"x = mx.example.com\nmyhostname = $x\n", P_mydomain, "example.com"},
+        {"mydomain = x.test\nmyhostname = gw.$mydomain\n", P_myhostname, "gw.x.test"},
         {"mydomain = x.test\nmyorigin = $mydomain\n", P_myorigin, "x.test"},
         {"x = 1\nrelayhost = $x$x ${x} $(x)!\n", P_relayhost, "11 1 1!"},
         {"x = a\nrelayhost = $$x $nosuch.\n", P_relayhost, "$x ."},

@@ -300,46 +300,75 @@ compute_networks(const char *style, struct buf *out)
     return r;
 }
 
-int
-config_compute_defaults(struct config *config)
+static int
+set_computed(struct config *config, enum param param, const char *text)
 {
-    char host[HOST_BYTES_MAX] = "localhost";
-    struct buf networks, why;
-    int r = 0;
+    free(config->computed[param]);
+    config->computed[param] = strdup(text);
+    return config->computed[param] == NULL ? GW_ERR_NOMEM : 0;
+}
 
-    if (gethostname(host, sizeof(host) - 16) != 0) {
-        (void)snprintf(host, sizeof(host), "localhost");
-    }
-    const char *domain = config->raw[P_mydomain] != NULL ? config->raw[P_mydomain] : "localdomain";
-    if (strchr(host, '.') == NULL && strlen(domain) + strlen(host) + 2 < sizeof(host)) {
-        size_t n = strlen(host);
+/* One value ahead of the others, for defaults that hang on it; "" when it cannot be had. Freed with the rest.
+ */
+static const char *
+evaluate_early(struct config *config, enum param param)
+{
+    struct buf why;
 
-        (void)snprintf(host + n, sizeof(host) - n, ".%s", domain);
-    }
-    config->computed[P_myhostname] = strdup(host);
-    const char *named = config->raw[P_myhostname] != NULL ? config->raw[P_myhostname] : host;
-    const char *dot = strchr(named, '.');
-    config->computed[P_mydomain] = strdup(dot != NULL ? dot + 1 : "localdomain");
-    config->computed[P_config_directory] = strdup(config->directory);
-    if (config->computed[P_myhostname] == NULL || config->computed[P_mydomain] == NULL ||
-        config->computed[P_config_directory] == NULL) {
-        return GW_ERR_NOMEM;
-    }
-    /* The style may itself be an expression: its text is found by a first evaluation of that one value. */
-    buf_init(&networks, NETWORKS_MAX);
     buf_init(&why, NETWORKS_MAX);
     struct evaluation e = {.config = config, .where = "main.cf", .why = &why};
-    r = evaluate_param(&e, P_mynetworks_style);
-    r = r == 0 ? compute_networks(config->text[P_mynetworks_style], &networks) : 0;
-    if (r == 0) {
-        config->computed[P_mynetworks] = strdup(buf_str(&networks));
-        r = config->computed[P_mynetworks] == NULL ? GW_ERR_NOMEM : 0;
-    }
+    int r = evaluate_param(&e, (int)param);
+    buf_free(&why);
+    return r == 0 && config->text[param] != NULL ? config->text[param] : "";
+}
+
+static void
+forget_early(struct config *config)
+{
     for (size_t i = 0; i < PARAM_COUNT; i++) {
         free(config->text[i]);
         config->text[i] = NULL;
     }
+}
+
+/* The host's own name with a domain behind it, as Postfix makes it. */
+static void
+find_host_name(const struct config *config, char host[HOST_BYTES_MAX])
+{
+    const char *domain = config->raw[P_mydomain];
+
+    if (gethostname(host, HOST_BYTES_MAX - 16) != 0) {
+        (void)snprintf(host, HOST_BYTES_MAX, "localhost");
+    }
+    if (domain == NULL || domain[0] == '\0' || strchr(domain, '$') != NULL) {
+        domain = "localdomain";
+    }
+    size_t n = strlen(host);
+    if (strchr(host, '.') == NULL && n + strlen(domain) + 2 < HOST_BYTES_MAX) {
+        (void)snprintf(host + n, HOST_BYTES_MAX - n, ".%s", domain);
+    }
+}
+
+int
+config_compute_defaults(struct config *config)
+{
+    char host[HOST_BYTES_MAX] = "localhost";
+    struct buf networks;
+    int r;
+
+    find_host_name(config, host);
+    if ((r = set_computed(config, P_myhostname, host)) != 0 ||
+        (r = set_computed(config, P_mydomain, "localdomain")) != 0 ||
+        (r = set_computed(config, P_config_directory, config->directory)) != 0) {
+        return r;
+    }
+    buf_init(&networks, NETWORKS_MAX);
+    const char *dot = strchr(evaluate_early(config, P_myhostname), '.');
+    r = dot != NULL ? set_computed(config, P_mydomain, dot + 1) : 0;
+    forget_early(config);
+    r = r == 0 ? compute_networks(evaluate_early(config, P_mynetworks_style), &networks) : r;
+    r = r == 0 ? set_computed(config, P_mynetworks, buf_str(&networks)) : r;
+    forget_early(config);
     buf_free(&networks);
-    buf_free(&why);
     return r;
 }

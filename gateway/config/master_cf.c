@@ -141,6 +141,7 @@ take_arguments(const struct reading *reading, struct config_service *service, st
 {
     struct bytes word;
     size_t count = 0;
+    bool options = true; /* until the first word that is none: "pipe argv=/bin/x -o file" keeps its -o */
     int r = 0;
 
     service->arguments = calloc(ARGUMENTS_MAX + 1, sizeof(char *));
@@ -148,7 +149,8 @@ take_arguments(const struct reading *reading, struct config_service *service, st
         return GW_ERR_NOMEM;
     }
     while (r == 0 && next_word(&rest, &word)) {
-        bool option = word.n >= 2 && word.p[0] == '-' && word.p[1] == 'o';
+        options = options && word.n > 0 && word.p[0] == '-';
+        bool option = options && word.n >= 2 && word.p[1] == 'o';
 
         if (option && word.n > 2) {
             r = add_override(reading, service, bytes_sub(word, 2, word.n));

@@ -388,12 +388,16 @@ match_pcre(const struct rules *rules, const struct rule *rule, struct bytes key,
     return 1;
 }
 
+/* What is no address of the rule's family is outside of the rule, whether that is negated or not. */
 static int
 match_cidr(const struct rule *rule, struct bytes key)
 {
     struct net_addr addr;
 
-    return net_addr_parse(key, &addr) == 0 && net_prefix_has(&rule->network, &addr);
+    if (net_addr_parse(key, &addr) != 0 || addr.family != rule->network.base.family) {
+        return rule->negated;
+    }
+    return net_prefix_has(&rule->network, &addr);
 }
 
 /* $1, ${1}, $(1), $$ in a result. */

@@ -85,6 +85,8 @@ test_types(void)
         {"cidr", "192.0.2.0/24 a\n", "192.0.3.1", NULL},
         {"cidr", "192.0.2.0/24 a\n", "name.test", NULL},
         {"cidr", "!192.0.2.0/24 a\n", "192.0.3.1", "a"},
+        {"cidr", "!192.0.2.0/24 a\n", "2001:db8::1", NULL},
+        {"cidr", "!192.0.2.0/24 a\n", "name.test", NULL},
         {"cidr", "if 192.0.2.0/24\n192.0.2.9 a\nendif\n192.0.2.8 b\n", "192.0.2.8", "b"},
         {"regexp", "/^a(b*)c$/ got $1.${1}.$(1)$$\n", "aBBc", "got BB.BB.BB$"},
         {"regexp", "/^abc$/i no\n/^ABC$/ yes\n", "aBC", "yes"}, /* "i" turns case folding off */

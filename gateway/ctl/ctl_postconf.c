@@ -22,7 +22,7 @@
 #include "config/table.h"
 #include "ctl/ctl_edit.h"
 
-enum { STATUS_FAILED = 1, PATH_BYTES = 4096, OVERRIDES_MAX = 100, DEPTH_MAX = 32 };
+enum { STATUS_FAILED = 1, PATH_BYTES = 4096, OVERRIDES_MAX = 100, DEPTH_MAX = 32, NUMBER_BYTES = 16 };
 
 struct view {
     struct config *config;
@@ -90,6 +90,17 @@ lookup(void *context, struct bytes name, struct buf *out)
     return r;
 }
 
+/* Runs of blanks, as continued lines leave them, are one. */
+static void
+print_text(const char *text)
+{
+    struct bytes rest = bytes_str(text), word;
+
+    for (bool first = true; bytes_next_token(&rest, " \t\r\n", &word); first = false) {
+        (void)printf("%s%.*s", first ? "" : " ", BYTES_FMT(word));
+    }
+}
+
 static void
 print_row(struct view *view, const char *name, const char *source)
 {
@@ -102,13 +113,14 @@ print_row(struct view *view, const char *name, const char *source)
     if (view->expand && !is_raw && expand_value(bytes_str(source), lookup, view, &expanded) == 0) {
         source = buf_str(&expanded);
     }
-    if (view->no_values) {
-        (void)printf("%s\n", name);
-    } else if (view->no_names) {
-        (void)printf("%s\n", source);
-    } else {
-        (void)printf("%s =%s%s\n", name, source[0] != '\0' ? " " : "", source);
+    if (!view->no_names) {
+        (void)printf("%s%s%s", name, view->no_values ? "" : " =",
+                     view->no_values || source[0] == '\0' ? "" : " ");
     }
+    if (!view->no_values) {
+        print_text(source);
+    }
+    (void)putchar('\n');
     buf_free(&expanded);
 }
 
@@ -179,24 +191,35 @@ print_word(const char *word, bool last)
     (void)printf("%s%s%s%s", braces ? "{ " : "", word, braces ? " }" : "", last ? "\n" : " ");
 }
 
-static void
-print_number(const char *format, int value, int fallback)
+static const char *
+number_text(int value, int fallback, char out[NUMBER_BYTES])
 {
-    char text[32];
-
-    (void)snprintf(text, sizeof(text), "%d", value);
-    (void)printf(format, value == fallback ? "-" : text);
+    (void)snprintf(out, NUMBER_BYTES, "%d", value);
+    return value == fallback ? "-" : out;
 }
 
+/* Columns stand where Postfix puts them; a long one pushes the next only as far as it must. */
 static void
 print_service(const struct config_service *service)
 {
+    static const size_t STOPS[] = {11, 17, 25, 33, 41, 49, 57};
+    char wakeup[NUMBER_BYTES], limit[NUMBER_BYTES];
     /* A column that holds the default is shown as "-", whichever way it was written. */
-    (void)printf("%-10s %-5s %-7s %-7s %-7s ", service->name, service->type, service->is_private ? "-" : "n",
-                 service->unprivileged ? "-" : "n", service->chroot ? "y" : "n");
-    print_number("%-7s ", service->wakeup_s, 0);
-    print_number("%-7s ", service->max_processes, -1);
-    size_t arguments = 0;
+    const char *columns[] = {service->name,
+                             service->type,
+                             service->is_private ? "-" : "n",
+                             service->unprivileged ? "-" : "n",
+                             service->chroot ? "y" : "n",
+                             number_text(service->wakeup_s, 0, wakeup),
+                             number_text(service->max_processes, -1, limit)};
+    size_t at = 0, arguments = 0;
+
+    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+        at += strlen(columns[i]);
+        size_t pad = at < STOPS[i] ? STOPS[i] - at : 1;
+        (void)printf("%s%*s", columns[i], (int)pad, "");
+        at += pad;
+    }
     while (service->arguments != NULL && service->arguments[arguments] != NULL) {
         arguments++;
     }
@@ -204,7 +227,7 @@ print_service(const struct config_service *service)
     for (size_t i = 0; i < service->override_count; i++) {
         bool braces = strpbrk(service->overrides[i].value, " \t") != NULL;
 
-        (void)printf(braces ? "-o { %s = %s }%s" : "-o %s=%s%s", service->overrides[i].name,
+        (void)printf(braces ? "-o {%s=%s}%s" : "-o %s=%s%s", service->overrides[i].name,
                      service->overrides[i].value,
                      i + 1 == service->override_count && arguments == 0 ? "\n" : " ");
     }
@@ -221,18 +244,19 @@ print_columns(const struct config_service *service)
     } columns[] = {
         {"service", service->name},
         {"type", service->type},
-        {"private", service->is_private ? "y" : "n"},
-        {"unprivileged", service->unprivileged ? "y" : "n"},
+        {"private", service->is_private ? "-" : "n"},
+        {"unprivileged", service->unprivileged ? "-" : "n"},
         {"chroot", service->chroot ? "y" : "n"},
     };
+    char number[NUMBER_BYTES];
 
     for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
         (void)printf("%s/%s/%s = %s\n", service->name, service->type, columns[i].name, columns[i].value);
     }
-    (void)printf("%s/%s/wakeup = ", service->name, service->type);
-    print_number("%s\n", service->wakeup_s, 0);
-    (void)printf("%s/%s/process_limit = ", service->name, service->type);
-    print_number("%s\n", service->max_processes, -1);
+    (void)printf("%s/%s/wakeup = %s\n", service->name, service->type,
+                 number_text(service->wakeup_s, 0, number));
+    (void)printf("%s/%s/process_limit = %s\n", service->name, service->type,
+                 number_text(service->max_processes, -1, number));
     (void)printf("%s/%s/command = %s\n", service->name, service->type, service->program);
 }
 
@@ -385,7 +409,8 @@ show(struct view *view, const char *directory, int mode, char **words)
     int r, status = STATUS_FAILED;
 
     buf_init(&why, CONFIG_LINE_MAX);
-    r = config_read(directory, &view->config, &why);
+    r = view->defaults ? config_read_defaults(directory, &view->config)
+                       : config_read(directory, &view->config, &why);
     rest = bytes_buf(&why);
     while (bytes_next_line(&rest, &line)) {
         (void)fprintf(stderr, "postconf: %s%.*s\n", r == 0 ? "" : "fatal: ", BYTES_FMT(line));
