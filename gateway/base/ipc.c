@@ -28,6 +28,7 @@ enum {
     BACKLOG_BYTES_MAX = 16 * 1024 * 1024,
     BACKLOG_PACKETS_MAX = 4096,
     ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE,
+    ARM_S = 10, /* a receiver looks at its deadline at least this often */
     SEND_WAIT_MS = 30000, /* a blocking sender waits this long for a peer that does not read */
 };
 
@@ -325,12 +326,13 @@ ipc_flush(struct ipc_channel *channel)
     return 0;
 }
 
-/* Makes recvmsg(2) itself end at about the deadline: one system call per message in the ordinary case. */
+/* Makes recvmsg(2) itself end by the deadline, or after ARM_S to look again: one system call per message, since the
+ * time-out is the same from message to message. */
 static int
 set_receive_timeout(struct ipc_channel *channel, int64_t deadline_ms)
 {
     int left_ms = clock_left_ms(deadline_ms);
-    int seconds = left_ms == -1 ? 0 : left_ms / 1000 + 1;
+    int seconds = left_ms == -1 ? 0 : left_ms > ARM_S * 1000 ? ARM_S : left_ms / 1000 + 1;
 
     if (left_ms == 0) {
         /* Passed: what has arrived already may still be taken. */

@@ -18,11 +18,12 @@
 
 #include "base/error.h"
 
-enum { LINE_MAX_BYTES = 4096, HOST_MAX = 64, NAME_MAX_BYTES = 64, PATH_MAX_BYTES = 1024 };
+enum { LINE_MAX_BYTES = 4096, HELD_BYTES = 32768, HOST_MAX = 64, NAME_MAX_BYTES = 64, PATH_MAX_BYTES = 1024 };
 
 static struct {
     bool opened;
     int fd;
+    int pid; /* getpid(2) is a system call */
     bool to_syslog, also_stderr;
     char name[NAME_MAX_BYTES];
     char host[HOST_MAX];
@@ -58,9 +59,19 @@ facility_number(const char *word)
     return LOG_MAIL;
 }
 
+static void
+note_pid(void)
+{
+    target.pid = (int)getpid();
+}
+
 int
 log_open(const struct log_target *to)
 {
+    if (target.pid == 0) {
+        (void)pthread_atfork(NULL, NULL, note_pid);
+    }
+    note_pid();
     (void)snprintf(target.name, sizeof(target.name), "%s",
                    to->syslog_name != NULL ? to->syslog_name : "postfix");
     target.also_stderr = to->also_stderr;
@@ -143,6 +154,13 @@ time_text(void)
     return text;
 }
 
+/* What log_hold() collects for this thread. */
+static _Thread_local struct {
+    bool on;
+    size_t n;
+    char text[HELD_BYTES];
+} held;
+
 static void
 write_all(int fd, const char *p, size_t n)
 {
@@ -150,6 +168,42 @@ write_all(int fd, const char *p, size_t n)
     if (write(fd, p, n) == -1) {
         return;
     }
+}
+
+static void
+write_held(void)
+{
+    if (held.n > 0) {
+        write_all(target.fd, held.text, held.n);
+        held.n = 0;
+    }
+}
+
+void
+log_hold(void)
+{
+    held.on = true;
+}
+
+void
+log_release(void)
+{
+    write_held();
+    held.on = false;
+}
+
+static void
+put_line(const char *line, size_t n, bool now)
+{
+    if (held.n + n > sizeof(held.text) || (now && held.n > 0)) {
+        write_held();
+    }
+    if (!held.on || now) {
+        write_all(target.fd, line, n);
+        return;
+    }
+    memcpy(held.text + held.n, line, n);
+    held.n += n;
 }
 
 static void
@@ -163,7 +217,7 @@ write_line(enum log_level level, const char *program, const char *text)
     } else if (target.opened) {
         n = snprintf(line, sizeof(line), "%s %s %s/%s[%d]: %s%s\n", time_text(), target.host, target.name,
                      program, (int)getpid(), LEVELS[level].word, text);
-        write_all(target.fd, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
+        put_line(line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1, level >= LOG_LEVEL_WARNING);
     }
     if (!target.opened || (target.also_stderr && level >= LOG_LEVEL_WARNING)) {
         n = snprintf(line, sizeof(line), "estafeta: %s%s\n", LEVELS[level].word, text);

@@ -30,6 +30,11 @@ int log_fd(void);         /* the file's descriptor, for a child role to inherit;
 void log_write(enum log_level level, const char *program, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Between these two, this thread's lines are collected and written with one write(2): for the turns of event loops.
+ * Warnings and worse are written at once, with what was collected before them. */
+void log_hold(void);
+void log_release(void);
+
 #define log_info(program, ...) log_write(LOG_LEVEL_INFO, (program), __VA_ARGS__)
 #define log_warning(program, ...) log_write(LOG_LEVEL_WARNING, (program), __VA_ARGS__)
 #define log_error(program, ...) log_write(LOG_LEVEL_ERROR, (program), __VA_ARGS__)

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 
 enum { EVENTS_PER_TURN = 256, AFTER_MAX = 4, SIGNALS_MAX = 16 };
 
@@ -336,6 +337,7 @@ loop_run(struct loop *loop)
         if (n == -1 && errno != EINTR) {
             return GW_ERR_SYS;
         }
+        log_hold(); /* the lines of a turn are one write(2) */
         for (int i = 0; i < n; i++) {
             struct loop_watch *watch = events[i].data.ptr;
 
@@ -347,6 +349,7 @@ loop_run(struct loop *loop)
         for (size_t i = 0; i < loop->after_count; i++) {
             loop->after[i].fire(loop->after[i].context);
         }
+        log_release();
         free_dead(loop);
     }
     loop->stopped = false;

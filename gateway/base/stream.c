@@ -1,8 +1,9 @@
 /*
  * stream - see the header. Before: sockets of receive, relay and scan; TLS underneath is OpenSSL (stream_tls.c).
  *
- * The socket stays blocking; a deadline becomes SO_RCVTIMEO and SO_SNDTIMEO, which are set again only when the time
- * left differs by a second or more, so that reading a line costs one recv(2) in the ordinary case.
+ * The socket stays blocking; a deadline becomes SO_RCVTIMEO and SO_SNDTIMEO of at most STREAM_ARM_S seconds, after
+ * which the deadline is looked at again. So they are set once for a connection, or never: an accepted socket has those
+ * of its listening socket, and reading a line costs one recv(2).
  */
 #include "base/stream.h"
 
@@ -50,6 +51,24 @@ stream_attach(struct stream *stream, int fd)
     stream->tls_error[0] = '\0';
 }
 
+int
+stream_arm_listener(int fd)
+{
+    struct timeval wait = {.tv_sec = STREAM_ARM_S};
+
+    return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == -1 ||
+                   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) == -1
+               ? GW_ERR_SYS
+               : 0;
+}
+
+void
+stream_attach_accepted(struct stream *stream, int fd)
+{
+    stream_attach(stream, fd);
+    stream->receive_timeout_s = stream->send_timeout_s = STREAM_ARM_S;
+}
+
 void
 stream_detach_close(struct stream *stream)
 {
@@ -89,7 +108,7 @@ int
 stream_arm(struct stream *stream, bool receive)
 {
     int left_ms = clock_left_ms(stream->deadline_ms);
-    int seconds = left_ms == -1 ? 0 : left_ms / 1000 + 1;
+    int seconds = left_ms == -1 || left_ms > STREAM_ARM_S * 1000 ? STREAM_ARM_S : left_ms / 1000 + 1;
     int *armed = receive ? &stream->receive_timeout_s : &stream->send_timeout_s;
     struct timeval wait = {.tv_sec = seconds};
 

@@ -13,7 +13,11 @@
 
 #include "base/bytes.h"
 
-enum { STREAM_READ_MAX = 65536, STREAM_WRITE_MAX = 65536 };
+enum {
+    STREAM_READ_MAX = 65536,
+    STREAM_WRITE_MAX = 65536,
+    STREAM_ARM_S = 10, /* a socket waits this long before the deadline is looked at again */
+};
 
 struct stream;
 struct tls_context;
@@ -24,6 +28,10 @@ void stream_free(struct stream **stream);  /* closes; sends TLS close_notify whe
 int stream_fd(const struct stream *stream);
 /* Uses an existing stream object (and its buffers) for a new connection: no allocation per session. */
 void stream_attach(struct stream *stream, int fd);
+/* The same for a socket accepted from one that went through stream_arm_listener(): its time-outs are set already. */
+void stream_attach_accepted(struct stream *stream, int fd);
+/* Sets the time-outs that accepted sockets will have. 0, GW_ERR_SYS. accept(2) itself returns EAGAIN after them. */
+int stream_arm_listener(int fd);
 void stream_detach_close(struct stream *stream);
 
 void stream_set_deadline(struct stream *stream, int64_t deadline_ms); /* absolute; base/clock.h */

@@ -241,7 +241,8 @@ open_listeners(struct receive_process *process)
             (void)fcntl(from->fd, F_SETFL, flags & ~O_NONBLOCK);
         }
         if (from->service >= 0) {
-            r = add_listener(process, (size_t)from->service, from->fd, -1);
+            r = stream_arm_listener(from->fd);
+            r = r != 0 ? r : add_listener(process, (size_t)from->service, from->fd, -1);
         } else if (from->peer == ROLE_SCREEN && pass >= 0) {
             r = add_listener(process, (size_t)pass, -1, from->fd);
         }

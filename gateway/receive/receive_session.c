@@ -267,7 +267,11 @@ receive_session_run(struct receive_tools *tools, const struct receive_port *port
     enum smtp_verb last = SMTP_VERB_COUNT;
     int r;
 
-    stream_attach(tools->stream, fd);
+    if (handover != NULL) {
+        stream_attach(tools->stream, fd);
+    } else {
+        stream_attach_accepted(tools->stream, fd);
+    }
     stream_set_deadline(tools->stream, clock_monotonic_ms() + port->timeout_ms);
     begin_session(&session, tools, port, client, handover);
     if (port->peername_lookup) {
