@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "config/config.h"
 
-enum { FILE_MAX_BYTES = 16 * 1024 * 1024, READ_PIECE = 65536 };
+enum { FILE_MAX_BYTES = 256 * 1024 * 1024, READ_PIECE = 65536 };
 
 static int
 read_file(const char *path, struct buf *out)
