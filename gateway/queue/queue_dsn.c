@@ -15,7 +15,8 @@ enum {
     TEXT_MAX = 2000,
     DATE_MAX = 64,
     BOUNDARY_MAX = 512,
-    ADDRESS_SHOWN = ENVELOPE_ADDRESS_MAX
+    ADDRESS_SHOWN = 900, /* a line has 998 bytes at most */
+    WORD_PIECE = 400,
 };
 
 static const struct words {
@@ -60,7 +61,8 @@ append_folded(struct buf *out, struct bytes text, size_t column)
         ptrdiff_t blank = bytes_index(bytes_sub(text, 1, text.n), ' ');
         size_t n = blank >= 0 ? (size_t)blank + 1 : text.n;
 
-        if (column + n > FOLD_AT && text.p[0] == ' ') {
+        n = n < WORD_PIECE ? n : WORD_PIECE;
+        if (column + n > FOLD_AT && (text.p[0] == ' ' || column > WORD_PIECE)) {
             (void)buf_append_str(out, "\r\n   ");
             column = 3;
         }

@@ -339,6 +339,55 @@ test_restart(struct rig *rig)
     ipc_channel_free(&worker);
 }
 
+/* A store that may not grow: new mail is refused, what was accepted stays, removals make room again. */
+static void
+test_full(void)
+{
+    enum { BIG = 4 * 1024 * 1024 };
+    struct ipc_channel *client, *worker;
+    struct wire_job job;
+    struct rig rig;
+    struct buf text;
+    uint64_t count;
+    int fd, r = 0, accepted = 0;
+    char id[QUEUE_ID_MAX], *content = calloc(1, BIG + 1);
+
+    rig_make(&rig, "queue_size_limit = 67108864\n");
+    client = rig_connect(&rig, ROLE_RECEIVE);
+    memset(content, 'y', BIG);
+    while (r == 0 && accepted < 100) {
+        (void)snprintf(id, sizeof(id), "3H%d", accepted);
+        r = rig_submit(client, id, "a@example.test", "x@far.test", content);
+        accepted += r == 0;
+    }
+    CHECK(r == GW_ERR_FULL && accepted >= 8 && accepted < 17);
+    CHECK(rig_submit(client, "3HH", "a@example.test", "x@far.test", content) == GW_ERR_FULL);
+    CHECK(log_has(&rig, "not enough free space in mail queue"));
+    worker = rig_worker(&rig, ROLE_RELAY);
+    for (int i = 0; i < accepted; i++) {
+        CHECK(rig_take_job(worker, RIG_WAIT_MS, &job, &fd) == 0);
+        CHECK(lseek(fd, 0, SEEK_END) == BIG);
+        CHECK(rig_tell(worker, &job, DELIVERY_SENT, "2.0.0", "ok", "") == 0);
+        rig_free_job(&job, &fd);
+    }
+    expect_empty(&rig);
+    /* The store counts its free pages once a second. */
+    for (int i = 0; i < 50 && r != 0; i++) {
+        (void)usleep(100000);
+        r = rig_submit(client, "3HI", "a@example.test", "x@far.test", content);
+    }
+    CHECK(r == 0);
+    buf_init(&text, 65536);
+    CHECK(rig_command(&rig, "delete ALL", &text, &count) == 0 && count == 1);
+    buf_free(&text);
+    ipc_channel_free(&client);
+    ipc_channel_free(&worker);
+    int status = rig_end(&rig, SIGTERM);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    rig_remove(&rig);
+    free(content);
+}
+
 int
 main(void)
 {
@@ -355,5 +404,6 @@ main(void)
     int status = rig_end(&rig, SIGTERM);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     rig_remove(&rig);
+    test_full();
     return failures != 0;
 }
