@@ -216,7 +216,7 @@ write_line(enum log_level level, const char *program, const char *text)
         syslog(LEVELS[level].priority, "%s", text);
     } else if (target.opened) {
         n = snprintf(line, sizeof(line), "%s %s %s/%s[%d]: %s%s\n", time_text(), target.host, target.name,
-                     program, (int)getpid(), LEVELS[level].word, text);
+                     program, target.pid, LEVELS[level].word, text);
         put_line(line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1, level >= LOG_LEVEL_WARNING);
     }
     if (!target.opened || (target.also_stderr && level >= LOG_LEVEL_WARNING)) {
