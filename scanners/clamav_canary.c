@@ -51,7 +51,8 @@ deflate_marker(uint8_t *out, size_t size, size_t *n_r)
     return done == Z_STREAM_END ? 0 : GW_ERR_INTERNAL;
 }
 
-/* The fields that the local header and the directory entry share: version to modification date, sizes, name length. */
+/* The fields that the local header and the directory entry share: version to modification date, sizes, name
+ * length. */
 static int
 put_member(struct buf *out, size_t packed)
 {
@@ -59,8 +60,16 @@ put_member(struct buf *out, size_t packed)
     const struct {
         uint32_t value;
         size_t width;
-    } fields[] = {{20, 2}, {0, 2}, {8, 2}, {0, 2}, {0x5821, 2}, {crc, 4}, {(uint32_t)packed, 4},
-                  {sizeof(MARKER) - 1, 4}, {10, 2}, {0, 2}};
+    } fields[] = {{20, 2},
+                  {0, 2},
+                  {8, 2},
+                  {0, 2},
+                  {0x5821, 2},
+                  {crc, 4},
+                  {(uint32_t)packed, 4},
+                  {sizeof(MARKER) - 1, 4},
+                  {10, 2},
+                  {0, 2}};
     int r = 0;
 
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]) && r == 0; i++) {

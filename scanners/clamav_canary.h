@@ -1,5 +1,6 @@
 /*
- * clamav_canary - a harmless marker, its signature, and a zip that holds it: how we know that ClamAV really looks.
+ * clamav_canary - a harmless marker, its signature, and a zip that holds it: how we know that ClamAV really
+ * looks.
  */
 #ifndef SCANNERS_CLAMAV_CANARY_H
 #define SCANNERS_CLAMAV_CANARY_H

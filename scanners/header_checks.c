@@ -1,9 +1,10 @@
 /*
  * header_checks - header_checks, mime_header_checks and nested_header_checks (header_checks(5)).
  *
- * Before: pipeline.c. Each logical header is one lookup, with its folding as line breaks, as in Postfix: the message's
- * own header through header_checks, MIME headers of it and of its parts through mime_header_checks, those of attached
- * messages through nested_header_checks. REPLACE, IGNORE and STRIP would change what was signed: they are not applied.
+ * Before: pipeline.c. Each logical header is one lookup, with its folding as line breaks, as in Postfix: the
+ * message's own header through header_checks, fields of MIME anywhere and all fields of parts through
+ * mime_header_checks, the other fields of attached messages through nested_header_checks. REPLACE, IGNORE and
+ * STRIP would change what was signed: they are not applied.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +47,10 @@ load(const struct config *config, void **shared_r, struct buf *error_r)
     }
     checks->size_limit = config_int(config, P_header_size_limit);
     checks->nesting_limit = config_int(config, P_mime_nesting_limit);
-    if ((r = table_list_open(config, config_str(config, P_header_checks), 0, &checks->header, error_r)) == 0 &&
-        (r = table_list_open(config, config_str(config, P_mime_header_checks), 0, &checks->mime, error_r)) == 0) {
+    if ((r = table_list_open(config, config_str(config, P_header_checks), 0, &checks->header, error_r)) ==
+            0 &&
+        (r = table_list_open(config, config_str(config, P_mime_header_checks), 0, &checks->mime, error_r)) ==
+            0) {
         r = table_list_open(config, config_str(config, P_nested_header_checks), 0, &checks->nested, error_r);
     }
     if (r == 0) {
@@ -66,9 +69,26 @@ struct visit {
 };
 
 static bool
-is_mime_header(struct bytes name)
+is_mime_field(struct bytes name)
 {
-    return bytes_has_prefix_nocase(name, BYTES_LIT("Content-")) || bytes_equal_nocase(name, BYTES_LIT("MIME-Version"));
+    static const char *const NAMES[] = {"Content-Description", "Content-Disposition",       "Content-ID",
+                                        "Content-Type",        "Content-Transfer-Encoding", "MIME-Version"};
+
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        if (bytes_equal_nocase(name, bytes_str(NAMES[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct table_list *
+choose_tables(const struct header_checks *checks, const struct mime_part *part, struct bytes name)
+{
+    if (is_mime_field(name)) {
+        return checks->mime;
+    }
+    return part->nested_message ? checks->nested : part->depth > 0 ? checks->mime : checks->header;
 }
 
 /* The field as the tables see it: line ends inside are LF. */
@@ -95,15 +115,13 @@ visit_part(void *context, const struct mime_part *part)
     int r = 0;
 
     while (r == 0 && mime_next_field(&rest, &field, &name, &value)) {
-        struct table_list *tables = part->nested_message              ? visit->checks->nested
-                                    : part->depth > 0                 ? visit->checks->mime
-                                    : is_mime_header(name)            ? visit->checks->mime
-                                                                      : visit->checks->header;
+        struct table_list *tables = choose_tables(visit->checks, part, name);
 
         if (!table_list_is_empty(tables)) {
             struct bytes text = as_text(visit, bytes_sub(field, 0, (size_t)visit->checks->size_limit));
 
-            r = content_checks_line(visit->input, tables, SCANNER_HEADER_REGEXP, "header", text, visit->report);
+            r = content_checks_line(visit->input, tables, SCANNER_HEADER_REGEXP, "header", text,
+                                    visit->report);
         }
     }
     return r;

@@ -1,13 +1,14 @@
 /*
  * pipeline - the scanners of scan_pipeline, in order, over one message.
  *
- * Before: scan_worker.c with a request and the sealed content; after: its report. Every scanner has at least one result
- * afterwards: one that failed, or ran out of time, leaves "not scanned". Once a virus is found the rest is skipped:
- * nothing they say would change what becomes of the message.
+ * Before: scan_worker.c with a request and the sealed content; after: its report. Every scanner has at least
+ * one result afterwards: one that failed, or ran out of time, leaves "not scanned". Once a rule refused the
+ * message or a virus was found the rest is skipped: nothing they say would change what becomes of it.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/dns.h"
@@ -33,8 +34,9 @@ add_step(struct pipeline *pipeline, struct bytes name, struct buf *error_r)
     const struct scanner *scanner = scanner_by_name(name);
 
     if (scanner == NULL) {
-        (void)buf_printf(error_r, "scan_pipeline: unknown scanner \"%.*s\"; use header, body, banned, clamav, spf, "
-                                  "dkim, spamassassin",
+        (void)buf_printf(error_r,
+                         "scan_pipeline: unknown scanner \"%.*s\"; use header, body, banned, clamav, spf, "
+                         "dkim, spamassassin",
                          BYTES_FMT(name));
         return GW_ERR_CONFIG;
     }
@@ -84,6 +86,32 @@ pipeline_free(struct pipeline **pipeline)
     }
     free(*pipeline);
     *pipeline = NULL;
+}
+
+int
+pipeline_load_data(struct pipeline *pipeline, struct buf *error_r)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < pipeline->count; i++) {
+        if (pipeline->steps[i]->load_data != NULL) {
+            r = pipeline->steps[i]->load_data(pipeline->config, pipeline->shared[i], error_r);
+        }
+    }
+    return r;
+}
+
+bool
+pipeline_has_new_data(struct pipeline *pipeline)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < pipeline->count; i++) {
+        if (pipeline->steps[i]->has_new_data != NULL) {
+            changed = pipeline->steps[i]->has_new_data(pipeline->config, pipeline->shared[i]) || changed;
+        }
+    }
+    return changed;
 }
 
 int
@@ -141,7 +169,8 @@ find_body(struct bytes content)
 
 /* A result of our own making, for a scanner that did not speak. */
 static void
-add_plain(struct scan_report *report, const struct scanner *scanner, enum scan_status status, const char *detail)
+add_plain(struct scan_report *report, const struct scanner *scanner, enum scan_status status,
+          const char *detail)
 {
     struct scan_result *result = scan_report_add(report, scanner->id);
 
@@ -152,7 +181,8 @@ add_plain(struct scan_report *report, const struct scanner *scanner, enum scan_s
 }
 
 static void
-run_step(struct pipeline_thread *thread, size_t step, const struct scan_input *input, struct scan_report *report)
+run_step(struct pipeline_thread *thread, size_t step, const struct scan_input *input,
+         struct scan_report *report)
 {
     const struct scanner *scanner = thread->pipeline->steps[step];
     size_t before = report->count;
@@ -176,25 +206,58 @@ run_step(struct pipeline_thread *thread, size_t step, const struct scan_input *i
 }
 
 static bool
-has_virus(const struct scan_report *report)
+has_word(struct bytes action, const char *word)
 {
+    struct bytes first;
+
+    return bytes_next_token(&action, " \t", &first) && bytes_equal_nocase(first, bytes_str(word));
+}
+
+/* Why no other scanner needs to look; NULL: go on. With virus_action = tag or none the message is passed on,
+ * so the others must speak too. */
+static const char *
+find_decision(const struct config *config, const struct scan_report *report)
+{
+    const char *on_virus = config_str(config, P_virus_action);
+    bool virus_ends =
+        strcmp(on_virus, "tag") != 0 && strcmp(on_virus, "none") != 0 && strcmp(on_virus, "accept") != 0;
+
     for (size_t i = 0; i < report->count; i++) {
-        if (report->results[i].scanner == SCANNER_CLAMAV && report->results[i].status == SCAN_FOUND) {
-            return true;
+        const struct scan_result *result = &report->results[i];
+
+        if (result->status == SCAN_FOUND && result->scanner == SCANNER_CLAMAV && virus_ends) {
+            return "a virus was found before";
+        }
+        if (result->status == SCAN_FOUND &&
+            (has_word(result->action, "REJECT") || has_word(result->action, "DISCARD"))) {
+            return "a rule decided before";
         }
     }
-    return false;
+    return NULL;
+}
+
+/* The content, or an empty view. A file shorter than it is said to be would end the worker at the first
+ * missing page. */
+static struct bytes
+map_content(int fd, uint64_t size)
+{
+    struct stat st;
+
+    if (size == 0 || fstat(fd, &st) == -1 || (uint64_t)st.st_size < size) {
+        return (struct bytes){0};
+    }
+    void *mapped = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    return mapped == MAP_FAILED ? (struct bytes){0} : bytes_of(mapped, (size_t)size);
 }
 
 void
-pipeline_scan(struct pipeline_thread *thread, const struct wire_scan *request, int content_fd, struct arena *arena,
-              struct scan_report *report_r)
+pipeline_scan(struct pipeline_thread *thread, const struct wire_scan *request, int content_fd,
+              struct arena *arena, struct scan_report *report_r)
 {
     const struct pipeline *pipeline = thread->pipeline;
-    size_t size = (size_t)request->envelope->size;
     int64_t start_us = clock_monotonic_us();
-    void *mapped = size > 0 ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, content_fd, 0) : MAP_FAILED;
-    struct scan_input input = {.fd = content_fd,
+    struct scan_input input = {.content = map_content(content_fd, request->envelope->size),
+                               .fd = content_fd,
                                .request = request,
                                .config = pipeline->config,
                                .arena = arena,
@@ -202,21 +265,20 @@ pipeline_scan(struct pipeline_thread *thread, const struct wire_scan *request, i
                                .dns = thread->dns};
 
     *report_r = (struct scan_report){0};
-    if (mapped != MAP_FAILED) {
-        input.content = bytes_of(mapped, size);
-        input.body_offset = find_body(input.content);
-    }
+    input.body_offset = find_body(input.content);
     for (size_t i = 0; i < pipeline->count; i++) {
-        if (mapped == MAP_FAILED) {
+        const char *decision = find_decision(pipeline->config, report_r);
+
+        if (input.content.p == NULL) {
             add_plain(report_r, pipeline->steps[i], SCAN_NOT_SCANNED, "the content could not be mapped");
-        } else if (has_virus(report_r)) {
-            add_plain(report_r, pipeline->steps[i], SCAN_SKIPPED, "a virus was found before");
+        } else if (decision != NULL) {
+            add_plain(report_r, pipeline->steps[i], SCAN_SKIPPED, decision);
         } else {
             run_step(thread, i, &input, report_r);
         }
     }
     report_r->elapsed_us = clock_monotonic_us() - start_us;
-    if (mapped != MAP_FAILED) {
-        (void)munmap(mapped, size);
+    if (input.content.p != NULL) {
+        (void)munmap((void *)(uintptr_t)input.content.p, input.content.n);
     }
 }

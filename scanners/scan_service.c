@@ -1,10 +1,12 @@
 /*
- * scan_service - role entry of scan: the loader, and the workers it forks.
+ * scan_service - role entry of scan: keeps one generation of loader and workers serving.
  *
- * Before: master starts it; receive connects once per message, and whichever worker is free accepts. The loader reads
- * rules and signatures once, enters the jail, forks the workers and never looks at mail itself. A worker that dies is
- * replaced by another fork at once, from memory that is already there. A watchdog kills a worker in which a scan is
- * over its time: what hangs in a library cannot be stopped in any other way.
+ * Before: master starts it; receive connects once per message, and whichever worker is free accepts. Rule
+ * tables are opened here, with the rights of the start; signatures are loaded behind the jail, by a loader
+ * process of their own (scan_loader.c). When signatures change, or at SIGHUP, a second loader is started;
+ * once it serves, the first one drains: mail never waits, and the memory of the old set goes with its
+ * process. A new set that cannot be loaded, or does not find the canary, changes nothing but is an alarm.
+ * Nothing here looks at mail.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,67 +15,41 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <pwd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "config/role_start.h"
+#include "scanners/scan_loader.h"
+#include "scanners/scan_temporary.h"
 #include "scanners/scan_worker.h"
 #include "scanners/scanner.h"
 
 enum {
-    WORKERS_MAX = 64,
-    WATCH_EVERY_MS = 200,
-    OVERTIME_MS = 2000,      /* after a scan's own deadline */
-    DRAIN_MS = 4000,
-    SIGNATURES_EVERY_MS = 30000,
-    QUICK_DEATH_MS = 1000,   /* a worker that lives shorter than this is started again only after a pause */
-    PAUSE_MS = 500,
-    PATH_BYTES_MAX = 4096,
+    END_MS = 4000, /* for scans under way when the role ends; then they are lost, and receive answers 451 */
+    RETRY_MS = 10 * 60000, /* after signatures that could not be loaded */
+    LOOK_AGAIN_MS = 2000, /* signatures are written file by file: loaded when they were still for that long */
+    REASON_MAX = 8192,
+    OLD_MAX = 4, /* generations that still drain */
 };
 
-struct loader {
+struct generation {
+    pid_t pid;   /* 0: none */
+    int said_fd; /* end of file: the process is gone */
+};
+
+struct service {
     struct role_start start;
     struct pipeline *pipeline;
-    struct scan_slots *slots; /* shared with all workers */
-    struct worker {
-        pid_t pid;
-        int64_t born_ms, start_after_ms;
-    } workers[WORKERS_MAX];
-    int worker_count, threads;
-    int listen_fd;
-    char temporary[PATH_BYTES_MAX];
-    bool draining;
+    struct scan_temporary temporary;
+    struct scan_loader_options options;
+    struct generation serving, loading, old[OLD_MAX];
+    int64_t look_due_ms, load_due_ms; /* load_due_ms 0: nothing to load */
+    int64_t look_every_ms;
+    int saved_stderr;
 };
-
-/* A directory of our own on tmpfs; TMPDIR tells the libraries. Left-overs of a loader that was killed are removed by
- * whoever comes next. */
-static int
-make_temporary(struct loader *loader)
-{
-    const char *parent = config_str(loader->start.config, P_scan_temporary_directory);
-    const char *user = NULL;
-
-    (void)snprintf(loader->temporary, sizeof(loader->temporary), "%s/estafeta-scan-XXXXXX", parent);
-    if (mkdtemp(loader->temporary) == NULL) {
-        log_error("scan", "scan_temporary_directory = %s: %s; name a writable tmpfs", parent, strerror(errno));
-        return GW_ERR_SYS;
-    }
-    if (geteuid() == 0 && role_start_user(loader->start.config, ROLE_SCAN, &user) == 0 && user != NULL) {
-        const struct passwd *entry = getpwnam(user);
-
-        if (entry == NULL || chown(loader->temporary, entry->pw_uid, entry->pw_gid) == -1) {
-            log_error("scan", "%s: %s", loader->temporary, strerror(errno));
-            return GW_ERR_SYS;
-        }
-    }
-    return setenv("TMPDIR", loader->temporary, 1) == 0 ? 0 : GW_ERR_SYS;
-}
 
 /* Whether any SMTP service sends its mail through the built-in pipeline. */
 static bool
@@ -89,211 +65,354 @@ is_wanted(const struct config *config)
 }
 
 static int
-load(struct loader *loader)
+load_rules(struct service *service)
 {
     struct buf why;
     int r;
 
-    if (!is_wanted(loader->start.config)) {
-        loader->worker_count = 0; /* content_filter = scan: stands nowhere: nothing to load, nobody to serve */
-        return 0;
-    }
-    buf_init(&why, 8192);
-    r = pipeline_load(loader->start.config, &loader->pipeline, &why);
+    buf_init(&why, REASON_MAX);
+    r = pipeline_load(service->start.config, &service->pipeline, &why);
     if (r != 0) {
-        log_error("scan", "%s", buf_str(&why));
+        log_error("scan", "%s", why.n > 0 ? buf_str(&why) : gw_strerror(r));
     }
     buf_free(&why);
     return r;
 }
 
 static int
-prepare(struct loader *loader)
+prepare(struct service *service)
 {
+    const struct config *config = service->start.config;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    int64_t wanted = config_int(loader->start.config, P_scan_workers);
+    int64_t wanted = config_int(config, P_scan_workers), workers = wanted > 0 ? wanted : processors;
+    int64_t threads = config_int(config, P_scan_threads);
 
-    loader->worker_count = wanted > 0 ? (int)wanted : processors > 0 ? (int)processors : 1;
-    if (loader->worker_count > WORKERS_MAX) {
-        loader->worker_count = WORKERS_MAX;
-    }
-    loader->threads = (int)config_int(loader->start.config, P_scan_threads);
-    if (loader->threads < 1 || loader->threads > SCAN_THREADS_MAX) {
-        loader->threads = SCAN_THREADS_MAX;
-    }
-    loader->listen_fd = -1;
-    for (size_t i = 0; i < loader->start.listener_count; i++) {
-        if (loader->start.listeners[i].peer == ROLE_RECEIVE) {
-            loader->listen_fd = loader->start.listeners[i].fd;
+    service->options = (struct scan_loader_options){
+        .pipeline = service->pipeline,
+        .listen_fd = -1,
+        .workers = workers < 1                  ? 1
+                   : workers > SCAN_WORKERS_MAX ? SCAN_WORKERS_MAX
+                                                : (int)workers,
+        .threads = threads < 1 || threads > SCAN_THREADS_MAX ? SCAN_THREADS_MAX : (int)threads,
+        .parent = getpid(),
+        .drain_ms = config_int(config, P_scan_time_limit) * 1000 + END_MS,
+    };
+    service->look_every_ms = config_int(config, P_clamav_check_interval) * 1000;
+    service->look_due_ms = clock_monotonic_ms() + service->look_every_ms;
+    for (size_t i = 0; i < service->start.listener_count; i++) {
+        if (service->start.listeners[i].peer == ROLE_RECEIVE) {
+            service->options.listen_fd = service->start.listeners[i].fd;
         }
     }
-    loader->slots = mmap(NULL, sizeof(struct scan_slots) * WORKERS_MAX, PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return loader->listen_fd != -1 && loader->slots != MAP_FAILED ? 0 : GW_ERR_SYS;
+    if (service->options.listen_fd == -1) {
+        log_error("scan", "no socket for receive was handed over");
+        return GW_ERR_CONFIG;
+    }
+    return 0;
+}
+
+/* The jail ends the use of standard error; what the first loader says there is still for the one who starts
+ * us. */
+static int
+enter_jail(struct service *service)
+{
+    const char *const writes[] = {service->temporary.path, NULL};
+    const char *const reads[] = {"/", NULL};
+    int r;
+
+    service->saved_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    r = role_start_jail(&service->start, reads, writes);
+    if (r == 0 && service->saved_stderr != -1) {
+        (void)dup2(service->saved_stderr, STDERR_FILENO);
+        log_stderr(true);
+    }
+    return r;
 }
 
 static void
-fork_worker(struct loader *loader, int index)
+leave_stderr(struct service *service)
 {
-    struct worker *worker = &loader->workers[index];
-
-    memset(&loader->slots[index], 0, sizeof(loader->slots[index]));
-    worker->pid = fork();
-    worker->born_ms = clock_monotonic_ms();
-    if (worker->pid == 0) {
-        _exit(scan_worker_run(loader->pipeline, loader->listen_fd, &loader->slots[index], loader->threads));
-    }
-    if (worker->pid == -1) {
-        log_warning("scan", "cannot fork a worker: %s", strerror(errno));
-        worker->pid = 0;
-        worker->start_after_ms = worker->born_ms + PAUSE_MS;
-    }
-}
-
-/* Buries the dead and puts others in their place. */
-static void
-reap(struct loader *loader)
-{
-    int64_t now = clock_monotonic_ms();
-    int status;
-    pid_t pid;
-
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        for (int i = 0; i < loader->worker_count; i++) {
-            struct worker *worker = &loader->workers[i];
-
-            if (worker->pid != pid) {
-                continue;
-            }
-            worker->pid = 0;
-            worker->start_after_ms = now - worker->born_ms < QUICK_DEATH_MS ? now + PAUSE_MS : now;
-            if (!loader->draining && WIFSIGNALED(status)) {
-                log_warning("scan", "scan worker %d was ended by signal %d; another takes its place", (int)pid,
-                            WTERMSIG(status));
-                scan_worker_alarm("scan worker lost", "A scan worker was ended by a signal while it looked at mail. "
-                                                      "The message was scanned again by another worker.");
-            }
+    log_stderr(false);
+    if (service->saved_stderr != -1) {
+        if (service->start.detach) {
+            (void)dup2(STDIN_FILENO, STDERR_FILENO); /* standard input is /dev/null */
         }
+        (void)close(service->saved_stderr);
+        service->saved_stderr = -1;
     }
-    for (int i = 0; i < loader->worker_count && !loader->draining; i++) {
-        if (loader->workers[i].pid == 0 && now >= loader->workers[i].start_after_ms) {
-            fork_worker(loader, i);
-        }
-    }
-}
-
-/* A scan far over its time: its worker is beyond help. */
-static void
-watch(struct loader *loader)
-{
-    int64_t now = clock_monotonic_ms();
-
-    for (int i = 0; i < loader->worker_count; i++) {
-        for (int k = 0; k < loader->threads && loader->workers[i].pid > 0; k++) {
-            int64_t deadline_ms = atomic_load(&loader->slots[i].deadline_ms[k]);
-
-            if (deadline_ms != 0 && now > deadline_ms + OVERTIME_MS) {
-                log_warning("scan", "scan worker %d hangs in a scan; it is ended", (int)loader->workers[i].pid);
-                (void)kill(loader->workers[i].pid, SIGKILL);
-                atomic_store(&loader->slots[i].deadline_ms[k], 0);
-            }
-        }
-    }
-}
-
-static size_t
-count_alive(const struct loader *loader)
-{
-    size_t alive = 0;
-
-    for (int i = 0; i < loader->worker_count; i++) {
-        alive += loader->workers[i].pid > 0;
-    }
-    return alive;
-}
-
-/* Workers finish the scan they are in and go. */
-static void
-drain(struct loader *loader)
-{
-    int64_t deadline_ms = clock_monotonic_ms() + DRAIN_MS;
-
-    loader->draining = true;
-    for (int i = 0; i < loader->worker_count; i++) {
-        if (loader->workers[i].pid > 0) {
-            (void)kill(loader->workers[i].pid, SIGTERM);
-        }
-    }
-    while (count_alive(loader) > 0 && clock_monotonic_ms() < deadline_ms) {
-        (void)poll(NULL, 0, 10);
-        reap(loader);
-    }
-    for (int i = 0; i < loader->worker_count; i++) {
-        if (loader->workers[i].pid > 0) {
-            (void)kill(loader->workers[i].pid, SIGKILL);
-        }
-    }
-}
-
-/* Until master says drain. A dead worker interrupts the wait, so its place is filled within milliseconds. */
-static void
-run(struct loader *loader)
-{
-    struct pollfd control = {.fd = ROLE_CONTROL_FD, .events = POLLIN};
-
-    for (;;) {
-        int n = poll(&control, 1, WATCH_EVERY_MS);
-
-        if (n > 0) {
-            return;
-        }
-        reap(loader);
-        watch(loader);
-    }
-}
-
-static void
-on_child(int signal_number)
-{
-    (void)signal_number; /* poll(2) returns; reap() does the rest */
 }
 
 static int
-enter_jail(struct loader *loader)
+fork_loader(struct service *service, struct generation *generation)
 {
-    const char *const writes[] = {loader->temporary, NULL};
-    const char *const reads[] = {"/", NULL};
+    int pipe_fds[2];
 
-    return role_start_jail(&loader->start, reads, writes);
+    if (pipe2(pipe_fds, O_CLOEXEC) == -1) {
+        return GW_ERR_SYS;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)close(pipe_fds[0]);
+        service->options.said_fd = pipe_fds[1];
+        _exit(scan_loader_run(&service->options));
+    }
+    (void)close(pipe_fds[1]);
+    if (pid == -1) {
+        (void)close(pipe_fds[0]);
+        return GW_ERR_SYS;
+    }
+    *generation = (struct generation){.pid = pid, .said_fd = pipe_fds[0]};
+    return 0;
+}
+
+static void
+bury(struct generation *generation)
+{
+    if (generation->pid > 0) {
+        (void)close(generation->said_fd);
+        while (waitpid(generation->pid, NULL, 0) == -1 && errno == EINTR) {
+        }
+        *generation = (struct generation){0};
+    }
+}
+
+/* The one that served finishes what it has. There is always room: a fifth is not waited for. */
+static void
+retire(struct service *service)
+{
+    int place = 0;
+
+    (void)kill(service->serving.pid, SIGTERM);
+    for (int i = 0; i < OLD_MAX; i++) {
+        place = service->old[i].pid == 0 ? i : place;
+    }
+    if (service->old[place].pid > 0) {
+        (void)kill(service->old[place].pid, SIGKILL);
+        bury(&service->old[place]);
+    }
+    service->old[place] = service->serving;
+    service->serving = (struct generation){0};
+}
+
+static void
+note_failed_load(struct service *service)
+{
+    bury(&service->loading);
+    service->load_due_ms = clock_monotonic_ms() + RETRY_MS;
+    log_warning("scan", "the new signatures are not used; the former ones serve on");
+    scan_worker_alarm("signatures",
+                      "New signatures could not be loaded; the former ones serve on. The log of the scan "
+                      "role has the reason.\n");
+}
+
+/* One byte: the new generation serves. End of file: it failed. */
+static void
+hear_loading(struct service *service)
+{
+    char word = 0;
+
+    if (read(service->loading.said_fd, &word, 1) == 1 && word == SCAN_LOADER_SERVES) {
+        retire(service);
+        service->serving = service->loading;
+        service->loading = (struct generation){0};
+        log_info("scan", "the new signatures serve");
+    } else {
+        note_failed_load(service);
+    }
+}
+
+static void
+look_for_changes(struct service *service)
+{
+    int64_t now = clock_monotonic_ms();
+
+    if (now >= service->look_due_ms) {
+        service->look_due_ms = now + service->look_every_ms;
+        if (pipeline_has_new_data(service->pipeline)) {
+            service->load_due_ms = now + LOOK_AGAIN_MS;
+            service->look_due_ms = now + LOOK_AGAIN_MS / 2; /* more of it may follow */
+        }
+    }
+    if (service->load_due_ms != 0 && now >= service->load_due_ms && service->loading.pid == 0) {
+        service->load_due_ms = 0;
+        (void)pipeline_has_new_data(service->pipeline); /* what is there now is what will be loaded */
+        if (fork_loader(service, &service->loading) != 0) {
+            service->load_due_ms = now + RETRY_MS;
+        }
+    }
+}
+
+/* How long until something is due. */
+static int
+wait_ms(const struct service *service)
+{
+    int64_t now = clock_monotonic_ms(), due = service->look_due_ms;
+
+    if (service->load_due_ms != 0 && service->load_due_ms < due && service->loading.pid == 0) {
+        due = service->load_due_ms;
+    }
+    return due <= now ? 0 : (int)(due - now);
+}
+
+/* Until master says drain (0), or the loader that serves is gone (an error: master starts all again). */
+static int
+run(struct service *service, const sigset_t *outside)
+{
+    enum { CONTROL, SERVING, LOADING, OLD };
+
+    for (;;) {
+        struct pollfd fds[OLD + OLD_MAX] = {
+            [CONTROL] = {.fd = ROLE_CONTROL_FD, .events = POLLIN},
+            [SERVING] = {.fd = service->serving.said_fd, .events = POLLIN},
+            [LOADING] = {.fd = service->loading.pid > 0 ? service->loading.said_fd : -1, .events = POLLIN},
+        };
+        for (int i = 0; i < OLD_MAX; i++) {
+            fds[OLD + i] = (struct pollfd){.fd = service->old[i].pid > 0 ? service->old[i].said_fd : -1};
+        }
+        int ms = wait_ms(service);
+        struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+        if (ppoll(fds, OLD + OLD_MAX, &wait, outside) == -1 && errno == EINTR) {
+            service->load_due_ms = clock_monotonic_ms(); /* SIGHUP: nothing else arrives here */
+            continue;
+        }
+        if (fds[CONTROL].revents != 0) {
+            return 0;
+        }
+        if (fds[SERVING].revents != 0) {
+            log_error("scan", "the loader ended");
+            return GW_ERR_SYS;
+        }
+        for (int i = 0; i < OLD_MAX; i++) {
+            if (fds[OLD + i].revents != 0) {
+                bury(&service->old[i]);
+            }
+        }
+        if (fds[LOADING].revents != 0) {
+            hear_loading(service);
+        }
+        look_for_changes(service);
+    }
+}
+
+/* The first generation: without it the role does not start. 1: told to go before. */
+static int
+await_first(struct service *service)
+{
+    struct pollfd fds[] = {{.fd = ROLE_CONTROL_FD, .events = POLLIN},
+                           {.fd = service->serving.said_fd, .events = POLLIN}};
+    char word = 0;
+
+    while (poll(fds, 2, -1) == -1 && errno == EINTR) {
+    }
+    if (fds[0].revents != 0) {
+        return 1;
+    }
+    return read(service->serving.said_fd, &word, 1) == 1 && word == SCAN_LOADER_SERVES ? 0 : GW_ERR_CONFIG;
+}
+
+static void
+end_all(struct service *service)
+{
+    struct generation *all[2 + OLD_MAX] = {&service->serving, &service->loading};
+    int64_t deadline_ms = clock_monotonic_ms() + END_MS;
+
+    for (int i = 0; i < OLD_MAX; i++) {
+        all[2 + i] = &service->old[i];
+    }
+    for (int i = 0; i < 2 + OLD_MAX; i++) {
+        if (all[i]->pid > 0) {
+            (void)kill(all[i]->pid, SIGTERM);
+        }
+    }
+    for (int i = 0; i < 2 + OLD_MAX; i++) {
+        struct pollfd gone = {.fd = all[i]->said_fd, .events = 0};
+
+        if (all[i]->pid == 0) {
+            continue;
+        }
+        if (poll(&gone, 1, (int)clock_left_ms(deadline_ms)) <= 0) {
+            (void)kill(all[i]->pid, SIGKILL);
+        }
+        bury(all[i]);
+    }
+}
+
+static void
+ask_for_reload(int signal_number)
+{
+    (void)signal_number; /* ppoll(2) returns */
+}
+
+/* SIGHUP arrives only while run() waits. */
+static int
+take_signals(sigset_t *outside)
+{
+    struct sigaction reload = {.sa_handler = ask_for_reload};
+    sigset_t blocked;
+
+    (void)sigemptyset(&blocked);
+    (void)sigaddset(&blocked, SIGHUP);
+    return sigprocmask(SIG_BLOCK, &blocked, outside) == 0 && sigaction(SIGHUP, &reload, NULL) == 0
+               ? 0
+               : GW_ERR_SYS;
+}
+
+/* content_filter = scan: stands nowhere: nothing to load, nobody to serve. */
+static int
+idle(void)
+{
+    struct pollfd control = {.fd = ROLE_CONTROL_FD, .events = POLLIN};
+
+    if (role_start_tell_ready() != 0) {
+        return 1;
+    }
+    while (poll(&control, 1, -1) == -1 && errno == EINTR) {
+    }
+    return 0;
+}
+
+static int
+serve(struct service *service)
+{
+    sigset_t outside;
+    int r;
+
+    if (take_signals(&outside) != 0 || fork_loader(service, &service->serving) != 0) {
+        log_error("scan", "the loader could not be started: %s", strerror(errno));
+        return 1;
+    }
+    r = await_first(service);
+    leave_stderr(service);
+    if (r == 0 && (r = role_start_tell_ready()) == 0) {
+        r = run(service, &outside);
+    }
+    end_all(service);
+    return r >= 0 ? 0 : 1;
 }
 
 int
 scan_main(int argc, char **argv)
 {
-    struct loader *loader = calloc(1, sizeof(*loader));
-    struct sigaction child = {.sa_handler = on_child};
+    struct service *service = calloc(1, sizeof(*service));
     int r = 1;
 
-    if (loader == NULL || role_start_begin(argc, argv, &loader->start) != 0) {
+    if (service == NULL) {
         return 1;
     }
-    if (make_temporary(loader) != 0 || prepare(loader) != 0 || load(loader) != 0) {
+    service->saved_stderr = -1;
+    if (role_start_begin(argc, argv, &service->start) != 0) {
         goto out;
     }
-    if (sigaction(SIGCHLD, &child, NULL) == -1 || enter_jail(loader) != 0) {
-        goto out;
+    if (!is_wanted(service->start.config)) {
+        r = role_start_jail(&service->start, NULL, NULL) == 0 ? idle() : 1;
+    } else if (scan_temporary_make(service->start.config, &service->temporary) == 0 &&
+               load_rules(service) == 0 && prepare(service) == 0 && enter_jail(service) == 0) {
+        r = serve(service);
     }
-    for (int i = 0; i < loader->worker_count; i++) {
-        fork_worker(loader, i);
-    }
-    if (role_start_tell_ready() == 0) {
-        run(loader);
-        r = 0;
-    }
-    drain(loader);
+    scan_temporary_remove(&service->temporary);
+    pipeline_free(&service->pipeline);
+    config_free(&service->start.config);
 out:
-    if (loader->temporary[0] != '\0') {
-        (void)rmdir(loader->temporary);
-    }
+    free(service);
     return r;
 }

@@ -1,8 +1,8 @@
 /*
  * scan_worker - see the header. Before: scan_service.c forks it; after: pipeline.c.
  *
- * Every thread accepts on the same listening socket. The answer of a scan that a signal or a library ended never comes:
- * receive sees the connection break and asks another worker.
+ * Every thread accepts on the same listening socket. The answer of a scan that a signal or a library ended
+ * never comes: receive sees the connection break and asks another worker.
  */
 #include "scanners/scan_worker.h"
 
@@ -21,6 +21,7 @@
 #include "base/log.h"
 
 enum {
+    ALARM_EVERY_MS = 60000,  /* of one thread about one scanner */
     REQUEST_WAIT_MS = 10000, /* a connection that says nothing */
     ARENA_MAX = 64 * 1024 * 1024,
     REPORT_MAX = 250 * 1024,
@@ -29,10 +30,10 @@ enum {
 };
 
 struct worker {
-    struct pipeline *pipeline;
-    int listen_fd;
-    struct scan_slots *slots;
-    atomic_int draining, threads;
+    const struct scan_worker_options *options;
+    pthread_t ids[SCAN_THREADS_MAX];
+    atomic_bool runs[SCAN_THREADS_MAX];
+    atomic_bool draining;
 };
 
 struct worker_thread {
@@ -41,6 +42,7 @@ struct worker_thread {
     struct arena *arena;
     struct pipeline_thread *pipeline;
     struct buf payload;
+    int64_t alarm_due_ms[SCANNER_COUNT];
 };
 
 void
@@ -65,20 +67,31 @@ name_of(enum scanner_id id)
     return id < SCANNER_COUNT ? SCANNERS[id]->name : "scanner";
 }
 
-/* A scanner that says nothing, or cannot finish, is news for the postmaster: mail is being deferred because of it. */
+/* A scanner that gives no result, or a spamd that cannot be asked, is news for the postmaster: mail is
+ * deferred because of it. A message that is too much for a scanner, or a DNS that does not answer, is not. */
+static bool
+is_alarming(const struct scan_result *result)
+{
+    return result->status == SCAN_NOT_SCANNED ||
+           (result->status == SCAN_TEMPFAIL && result->scanner == SCANNER_SPAMASSASSIN);
+}
+
 static void
-raise_alarms(const struct scan_report *report)
+raise_alarms(struct worker_thread *thread, const struct scan_report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
         const struct scan_result *result = &report->results[i];
         char key[64], text[1024];
 
-        if (result->status != SCAN_NOT_SCANNED && result->status != SCAN_TEMPFAIL) {
+        if (!is_alarming(result) || result->scanner >= SCANNER_COUNT ||
+            clock_monotonic_ms() < thread->alarm_due_ms[result->scanner]) {
             continue;
         }
+        thread->alarm_due_ms[result->scanner] = clock_monotonic_ms() + ALARM_EVERY_MS;
         (void)snprintf(key, sizeof(key), "scanner %s", name_of(result->scanner));
-        (void)snprintf(text, sizeof(text), "The scanner %s could not look at a message: %.*s\n", name_of(result->scanner),
-                       (int)(result->detail.n < 500 ? result->detail.n : 500), result->detail.p);
+        (void)snprintf(text, sizeof(text), "The scanner %s could not look at a message: %.*s\n",
+                       name_of(result->scanner), (int)(result->detail.n < 500 ? result->detail.n : 500),
+                       result->detail.p);
         scan_worker_alarm(key, text);
     }
 }
@@ -90,16 +103,17 @@ answer(struct worker_thread *thread, struct ipc_channel *channel, const struct i
     struct scan_report report;
     int r;
 
-    if (!ipc_is_sealed(message->fds[0]) || (r = wire_scan_unpack(message->payload, &request)) != 0) {
+    if (!ipc_is_sealed(message->fds[0]) || wire_scan_unpack(message->payload, &request) != 0) {
         return GW_ERR_PEER;
     }
-    atomic_store(&thread->worker->slots->deadline_ms[thread->index], clock_monotonic_ms() + request.budget_ms);
+    _Atomic int64_t *deadline_ms = &thread->worker->options->slots->deadline_ms[thread->index];
+    atomic_store(deadline_ms, clock_monotonic_ms() + request.budget_ms);
     pipeline_scan(thread->pipeline, &request, message->fds[0], thread->arena, &report);
-    atomic_store(&thread->worker->slots->deadline_ms[thread->index], 0);
+    atomic_store(deadline_ms, 0);
     buf_clear(&thread->payload);
     r = scan_report_pack(&thread->payload, &report);
     r = r == 0 ? ipc_send(channel, WIRE_REPORT, message->id, bytes_buf(&thread->payload), NULL, 0) : r;
-    raise_alarms(&report);
+    raise_alarms(thread, &report);
     envelope_free(&request.envelope);
     arena_reset(thread->arena);
     return r;
@@ -110,7 +124,7 @@ serve_one(struct worker_thread *thread)
 {
     struct ipc_channel *channel = NULL;
     struct ipc_message message;
-    int r = ipc_accept(thread->worker->listen_fd, ROLE_SCAN, ROLE_RECEIVE, false, &channel);
+    int r = ipc_accept(thread->worker->options->listen_fd, ROLE_SCAN, ROLE_RECEIVE, false, &channel);
 
     if (r != 0) {
         if (r != GW_ERR_AGAIN) {
@@ -136,7 +150,7 @@ run_thread(void *context)
 
     thread->arena = arena_new(ARENA_MAX);
     buf_init(&thread->payload, REPORT_MAX);
-    if (thread->arena != NULL && pipeline_thread_start(worker->pipeline, &thread->pipeline) == 0) {
+    if (thread->arena != NULL && pipeline_thread_start(worker->options->pipeline, &thread->pipeline) == 0) {
         while (!atomic_load(&worker->draining)) {
             serve_one(thread);
         }
@@ -146,8 +160,8 @@ run_thread(void *context)
     }
     arena_free(&thread->arena);
     buf_free(&thread->payload);
+    atomic_store(&worker->runs[thread->index], false);
     free(thread);
-    atomic_fetch_sub(&worker->threads, 1);
     return NULL;
 }
 
@@ -155,20 +169,29 @@ static int
 start_thread(struct worker *worker, int index)
 {
     struct worker_thread *thread = calloc(1, sizeof(*thread));
-    pthread_t id;
 
     if (thread == NULL) {
         return GW_ERR_NOMEM;
     }
     *thread = (struct worker_thread){.worker = worker, .index = index};
-    atomic_fetch_add(&worker->threads, 1);
-    if (pthread_create(&id, NULL, run_thread, thread) != 0) {
-        atomic_fetch_sub(&worker->threads, 1);
+    atomic_store(&worker->runs[index], true);
+    if (pthread_create(&worker->ids[index], NULL, run_thread, thread) != 0) {
+        atomic_store(&worker->runs[index], false);
         free(thread);
         return GW_ERR_SYS;
     }
-    (void)pthread_detach(id);
     return 0;
+}
+
+static int
+count_running(struct worker *worker)
+{
+    int count = 0;
+
+    for (int i = 0; i < worker->options->threads; i++) {
+        count += atomic_load(&worker->runs[i]);
+    }
+    return count;
 }
 
 static void
@@ -177,35 +200,48 @@ wake_up(int signal_number)
     (void)signal_number; /* only interrupts accept(2) */
 }
 
-int
-scan_worker_run(struct pipeline *pipeline, int listen_fd, struct scan_slots *slots, int threads)
+/* Threads that wait in accept(2) are woken until they have seen the word; others finish what they are in. A
+ * thread that ended is not joined, so its id stays valid. */
+static void
+drain(struct worker *worker)
 {
-    struct worker worker = {.pipeline = pipeline, .listen_fd = listen_fd, .slots = slots};
+    atomic_store(&worker->draining, true);
+    while (count_running(worker) > 0 && getppid() == worker->options->parent) {
+        for (int i = 0; i < worker->options->threads; i++) {
+            if (atomic_load(&worker->runs[i])) {
+                (void)pthread_kill(worker->ids[i], SIGUSR1);
+            }
+        }
+        (void)poll(NULL, 0, DRAIN_STEP_MS);
+    }
+}
+
+int
+scan_worker_run(const struct scan_worker_options *options)
+{
+    struct worker worker = {.options = options};
     struct sigaction action = {.sa_handler = wake_up};
     sigset_t set;
-    int number;
+    int number = 0;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* no worker outlives its loader */
     (void)sigaction(SIGUSR1, &action, NULL);
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* before the threads: only this one takes it */
-    for (int i = 0; i < threads; i++) {
+    if (getppid() != options->parent) {
+        return 0;
+    }
+    for (int i = 0; i < options->threads; i++) {
         if (start_thread(&worker, i) != 0) {
             break;
         }
     }
-    if (atomic_load(&worker.threads) == 0) {
+    if (count_running(&worker) == 0) {
         return 1;
     }
     while (sigwait(&set, &number) != 0) {
     }
-    atomic_store(&worker.draining, 1);
-    (void)sigaddset(&set, SIGUSR1);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    while (atomic_load(&worker.threads) > 0) {
-        (void)kill(getpid(), SIGUSR1);
-        (void)poll(NULL, 0, DRAIN_STEP_MS);
-    }
+    drain(&worker);
     return 0;
 }

@@ -82,8 +82,13 @@ struct scanner_instance;
 struct scanner {
     enum scanner_id id;
     const char *name; /* in scan_pipeline, logs and evidence: "clamav" */
-    /* Once per loader, before fork: compile rules, load signatures. *shared_r is inherited by the workers. NULL: none */
+    /* Once per role, before the jail: open tables, compile rules. *shared_r is inherited by the workers. NULL: none */
     int (*load)(const struct config *config, void **shared_r, struct buf *error_r);
+    /* What changes while the configuration stays (signatures): once per loader, in the jail, before its workers are
+     * forked. NULL: none */
+    int (*load_data)(const struct config *config, void *shared, struct buf *error_r);
+    /* Whether what load_data() reads has changed since the last call; asked outside the loader. NULL: never */
+    bool (*has_new_data)(const struct config *config, void *shared);
     void (*unload)(void **shared);
     /* Once per worker thread. */
     int (*thread_start)(const struct config *config, void *shared, void **thread_r);
@@ -105,6 +110,9 @@ struct pipeline;
 struct pipeline_thread;
 int pipeline_load(const struct config *config, struct pipeline **pipeline_r, struct buf *error_r);
 void pipeline_free(struct pipeline **pipeline);
+/* The halves that are done again when signatures change (struct scanner). */
+int pipeline_load_data(struct pipeline *pipeline, struct buf *error_r);
+bool pipeline_has_new_data(struct pipeline *pipeline);
 int pipeline_thread_start(struct pipeline *pipeline, struct pipeline_thread **thread_r);
 void pipeline_thread_stop(struct pipeline_thread **thread);
 /* Every scanner of the pipeline has at least one result in the report afterwards, whatever happened. */
