@@ -193,12 +193,41 @@ queue_log_evidence(struct queue *queue, struct queue_message *message, uint16_t 
 }
 
 void
+queue_log_flush(struct queue *queue)
+{
+    loop_timer_cancel(queue->loop, &queue->record_timer);
+    for (size_t i = 0; i < queue->record_count; i++) {
+        send_to_policy(queue, WIRE_EVIDENCE, bytes_buf(&queue->records[i]));
+        buf_free(&queue->records[i]);
+    }
+    queue->record_count = 0;
+}
+
+static void
+records_have_waited(void *context)
+{
+    struct queue *queue = context;
+
+    queue->record_timer = NULL;
+    queue_log_flush(queue);
+}
+
+void
 queue_log_send_evidence(struct queue *queue, struct queue_message *message)
 {
-    if (message->has_evidence) {
-        send_to_policy(queue, WIRE_EVIDENCE, bytes_buf(&message->evidence.record));
-        evidence_free(&message->evidence);
-        message->has_evidence = false;
+    if (!message->has_evidence) {
+        return;
+    }
+    queue->records[queue->record_count++] = message->evidence.record;
+    buf_init(&message->evidence.record, 0); /* transferred */
+    evidence_free(&message->evidence);
+    message->has_evidence = false;
+    if (queue->record_timer == NULL) {
+        queue->record_timer =
+            loop_timer_add(queue->loop, clock_monotonic_ms() + QUEUE_RECORDS_MS, records_have_waited, queue);
+    }
+    if (queue->record_count == QUEUE_RECORDS_MAX || queue->record_timer == NULL) {
+        queue_log_flush(queue);
     }
 }
 

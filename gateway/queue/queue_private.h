@@ -32,6 +32,8 @@ enum {
         500,                   /* routed in one go; the rest of a long list follows when these are done */
     QUEUE_RESULT_DELAY_MS = 5, /* results alone wait this long for submissions to commit with */
     QUEUE_LOSSES_MAX = 3,      /* workers that may die with one job before its recipients are deferred */
+    QUEUE_RECORDS_MAX = 64,    /* evidence records kept back at most */
+    QUEUE_RECORDS_MS = 20,     /* and how long: one wake-up of the policy role for many */
     QUEUE_HASH_SIZE = 16384,
     QUEUE_CLIENTS_MAX = 4096, /* connections of other roles */
     QUEUE_STREAK_MAX = 32,    /* jobs in a row for one connection while other destinations wait */
@@ -161,6 +163,9 @@ struct queue {
     struct ipc_channel *policy; /* NULL: away */
     struct loop_watch *policy_watch;
     int64_t policy_retry_ms;
+    struct buf records[QUEUE_RECORDS_MAX]; /* evidence that goes out together */
+    size_t record_count;
+    struct loop_timer *record_timer;
     uint64_t dropped_records; /* evidence and notices policy was not there to take */
 
     uint64_t unique; /* of our own queue ids */
@@ -282,6 +287,7 @@ void queue_log_evidence(struct queue *queue, struct queue_message *message, uint
                         const char *relay, const char *status, struct bytes reply);
 void queue_log_send_evidence(struct queue *queue, struct queue_message *message);
 void queue_log_notice(struct queue *queue, enum notice_class class, const char *key, const char *text);
+void queue_log_flush(struct queue *queue); /* evidence that was kept back */
 void queue_log_policy_connect(struct queue *queue);
 void queue_log_policy_close(struct queue *queue);
 /* "0.05", "1.2", "12": seconds with two digits that mean something (delay_logging_resolution_limit). */

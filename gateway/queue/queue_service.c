@@ -197,6 +197,9 @@ queue_service_close(struct queue *queue)
             queue_message_free(queue, &message);
         }
     }
+    if (queue->loop != NULL) {
+        queue_log_flush(queue);
+    }
     queue_log_policy_close(queue);
     queue_schedule_free(&queue->schedule);
     queue_waiting_free(&queue->waiting);
