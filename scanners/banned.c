@@ -1,9 +1,9 @@
 /*
  * banned - names and types of attachments that are not let in (banned_name_checks).
  *
- * Before: pipeline.c; after: banned_action. The tables are asked for every name a mail reader could show for a part,
- * however it is encoded, and for its type as "type/subtype". Any answer but OK and DUNNO bans. Parts nested too deeply
- * to be named cannot be cleared: "could not finish".
+ * Before: pipeline.c; after: banned_action. The tables are asked for every name a mail reader could show for
+ * a part, however it is encoded, and for its type as "type/subtype". Any answer but OK and DUNNO bans. Parts
+ * nested too deeply to be named cannot be cleared: "could not finish".
  */
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +42,8 @@ load(const struct config *config, void **shared_r, struct buf *error_r)
         return GW_ERR_NOMEM;
     }
     banned->nesting_limit = config_int(config, P_mime_nesting_limit);
-    int r = table_list_open(config, config_str(config, P_banned_name_checks), TABLE_FOLD, &banned->tables, error_r);
+    int r = table_list_open(config, config_str(config, P_banned_name_checks), TABLE_FOLD, &banned->tables,
+                            error_r);
     if (r != 0) {
         free(banned);
         return r;
@@ -79,7 +80,7 @@ check_name(struct visit *visit, struct bytes name)
             if (result != NULL) {
                 result->status = SCAN_FOUND;
                 result->found = arena_dup(visit->input->arena, bytes_buf(&printable));
-                result->table = bytes_str(hit.table);
+                result->table = arena_dup(visit->input->arena, bytes_str(hit.table));
                 result->line = hit.line;
             }
             buf_free(&printable);
@@ -122,7 +123,8 @@ scan(void *shared, void *thread, const struct scan_input *input, struct scan_rep
         return r < 0 ? r : GW_ERR_LIMIT;
     }
     result->status = r == 0 ? SCAN_CLEAN : SCAN_TEMPFAIL;
-    result->detail = r == 0 ? (struct bytes){0} : BYTES_LIT("parts nested too deeply or too many (mime_nesting_limit)");
+    result->detail =
+        r == 0 ? (struct bytes){0} : BYTES_LIT("parts nested too deeply or too many (mime_nesting_limit)");
     return 0;
 }
 

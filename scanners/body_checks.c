@@ -1,9 +1,9 @@
 /*
  * body_checks - body_checks line by line over the parts' bodies (header_checks(5), body_checks_size_limit).
  *
- * Before: pipeline.c. Part headers are not body, since Postfix 2.0; rule files of older guides look for "filename="
- * there all the same. body_checks_mime_headers = auto applies the tables to part headers when a rule file has such a
- * pattern.
+ * Before: pipeline.c. Part headers are not body, since Postfix 2.0; rule files of older guides look for
+ * "filename=" there all the same. body_checks_mime_headers = auto applies the tables to part headers when a
+ * rule file has such a pattern.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -35,7 +35,8 @@ file_has_name_pattern(const struct config *config, struct bytes name)
     int fd = -1;
 
     if (text != NULL) {
-        (void)snprintf(path, sizeof(path), "%s%s%.*s", name.n > 0 && name.p[0] == '/' ? "" : config_directory(config),
+        (void)snprintf(path, sizeof(path), "%s%s%.*s",
+                       name.n > 0 && name.p[0] == '/' ? "" : config_directory(config),
                        name.n > 0 && name.p[0] == '/' ? "" : "/", BYTES_FMT(name));
         fd = open(path, O_RDONLY | O_CLOEXEC);
     }
@@ -106,7 +107,8 @@ struct visit {
     struct scan_report *report;
 };
 
-/* Over-long lines are looked at in pieces of line_length_limit, as Postfix stores them. */
+/* Over-long lines are looked at in pieces of line_length_limit, as Postfix stores them. Empty lines are not
+ * looked up. */
 static int
 check_lines(struct visit *visit, struct bytes text)
 {
@@ -114,13 +116,13 @@ check_lines(struct visit *visit, struct bytes text)
     int r = 0;
 
     while (r == 0 && bytes_next_line(&rest, &line)) {
-        do {
+        while (r == 0 && line.n > 0) {
             struct bytes piece = bytes_sub(line, 0, (size_t)visit->checks->line_limit);
 
             r = content_checks_line(visit->input, visit->checks->tables, SCANNER_BODY_REGEXP, "body", piece,
                                     visit->report);
             line = bytes_sub(line, piece.n, line.n);
-        } while (r == 0 && line.n > 0);
+        }
     }
     return r;
 }

@@ -14,14 +14,17 @@ static const struct {
     const char *word, *log;
     bool result, decides;
 } ACTIONS[] = {
-    {"REJECT", "reject", true, true},      {"DISCARD", "discard", true, true}, {"HOLD", "hold", true, false},
-    {"REDIRECT", "redirect", true, false}, {"FILTER", "filter", true, false},  {"PREPEND", "prepend", true, false},
-    {"BCC", "bcc", true, false},           {"WARN", "warning", false, false},  {"INFO", "info", false, false},
+    {"REJECT", "reject", true, true},  {"DISCARD", "discard", true, true},
+    {"HOLD", "hold", true, false},     {"REDIRECT", "redirect", true, false},
+    {"FILTER", "filter", true, false}, {"PREPEND", "prepend", true, false},
+    {"BCC", "bcc", true, false},       {"WARN", "warning", false, false},
+    {"INFO", "info", false, false},
 };
 
 /* "QID: reject: header Subject: x from name[addr]; from=<> to=<> proto=ESMTP helo=<>: 5.7.1 text" */
 static void
-log_hit(const struct scan_input *input, const char *action, const char *what, struct bytes line, struct bytes text)
+log_hit(const struct scan_input *input, const char *action, const char *what, struct bytes line,
+        struct bytes text)
 {
     const struct envelope *envelope = input->request->envelope;
     const struct session_facts *session = &envelope->session;
@@ -50,20 +53,20 @@ log_hit(const struct scan_input *input, const char *action, const char *what, st
 }
 
 static int
-add_result(const struct scan_input *input, enum scanner_id scanner, struct bytes line, const struct table_hit *hit,
-           struct scan_report *report)
+add_result(const struct scan_input *input, enum scanner_id scanner, struct bytes line,
+           const struct table_hit *hit, struct scan_report *report)
 {
     struct scan_result *result = scan_report_add(report, scanner);
 
     if (result == NULL) {
-        return GW_ERR_LIMIT;
+        return GW_ERR_FULL; /* not GW_ERR_LIMIT, which is the MIME walk's and harmless here */
     }
     struct buf printable;
     buf_init(&printable, SCAN_FOUND_MAX);
     (void)buf_append_printable(&printable, line, SCAN_FOUND_MAX - 1, true);
     result->status = SCAN_FOUND;
     result->action = arena_dup(input->arena, bytes_sub(bytes_buf(&hit->value), 0, SCAN_DETAIL_MAX));
-    result->table = bytes_str(hit->table);
+    result->table = arena_dup(input->arena, bytes_str(hit->table));
     result->line = hit->line;
     result->found = arena_dup(input->arena, bytes_buf(&printable));
     buf_free(&printable);

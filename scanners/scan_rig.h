@@ -98,6 +98,7 @@ rig_open(struct rig *rig, const char *settings)
 {
     struct net_addr client;
 
+    CHECK(IPC_RULES[0].type != 0); /* links the table of messages, which base needs and message holds */
     *rig = (struct rig){.directory = "/tmp/estafeta-scanners-XXXXXX"};
     if (mkdtemp(rig->directory) == NULL || chmod(rig->directory, 0755) == -1 ||
         (rig->arena = arena_new(RIG_ARENA)) == NULL || (rig->envelope = envelope_new()) == NULL ||

@@ -1,8 +1,8 @@
 /*
  * scanner - the table of scanners, and the form of a report.
  *
- * Before: pipeline.c fills reports in the sandbox; after: receive reads them outside. What arrives from a worker is
- * believed only as far as it decodes completely.
+ * Before: pipeline.c fills reports in the sandbox; after: receive reads them outside. What arrives from a
+ * worker is believed only as far as it decodes completely.
  */
 #include "scanners/scanner.h"
 
@@ -15,9 +15,12 @@ extern const struct scanner SCANNER_HEADER_ROW, SCANNER_BODY_ROW, SCANNER_BANNED
     SCANNER_SPF_ROW, SCANNER_DKIM_ROW, SCANNER_SPAMASSASSIN_ROW;
 
 const struct scanner *const SCANNERS[SCANNER_COUNT] = {
-    [SCANNER_HEADER_REGEXP] = &SCANNER_HEADER_ROW, [SCANNER_BODY_REGEXP] = &SCANNER_BODY_ROW,
-    [SCANNER_BANNED] = &SCANNER_BANNED_ROW,        [SCANNER_CLAMAV] = &SCANNER_CLAMAV_ROW,
-    [SCANNER_SPF] = &SCANNER_SPF_ROW,              [SCANNER_DKIM] = &SCANNER_DKIM_ROW,
+    [SCANNER_HEADER_REGEXP] = &SCANNER_HEADER_ROW,
+    [SCANNER_BODY_REGEXP] = &SCANNER_BODY_ROW,
+    [SCANNER_BANNED] = &SCANNER_BANNED_ROW,
+    [SCANNER_CLAMAV] = &SCANNER_CLAMAV_ROW,
+    [SCANNER_SPF] = &SCANNER_SPF_ROW,
+    [SCANNER_DKIM] = &SCANNER_DKIM_ROW,
     [SCANNER_SPAMASSASSIN] = &SCANNER_SPAMASSASSIN_ROW,
 };
 

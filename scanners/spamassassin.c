@@ -1,10 +1,11 @@
 /*
  * spamassassin - asks a real spamd over the spamc protocol (verb SYMBOLS), with a client of our own.
  *
- * Before: pipeline.c; after: policy/verdict.c compares the score with the spam_* levels. The message is sent with a
- * Received line in front that names the client as we saw it. No answer, a broken one or too late: "could not finish".
+ * Before: pipeline.c; after: policy/verdict.c compares the score with the spam_* levels. The message begins
+ * with our own Received field, from which spamd learns the client; the sender of the envelope is sent in
+ * front of it. No answer, a broken one or one too late: "could not finish". As many questions run at once as
+ * there are scan threads.
  */
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,6 @@
 #include "base/error.h"
 #include "base/net.h"
 #include "base/stream.h"
-#include "message/trace.h"
 #include "scanners/scanner.h"
 #include "scanners/spamd_reply.h"
 
@@ -38,7 +38,10 @@ load(const struct config *config, void **shared_r, struct buf *error_r)
         return GW_ERR_NOMEM;
     }
     if (strncmp(text, "unix:", 5) == 0) {
-        server->path = strdup(text + 5);
+        if ((server->path = strdup(text + 5)) == NULL) {
+            free(server);
+            return GW_ERR_NOMEM;
+        }
     } else {
         struct bytes host = bytes_str(strncmp(text, "inet:", 5) == 0 ? text + 5 : text);
         ptrdiff_t colon = bytes_rindex(host, ':');
@@ -46,11 +49,15 @@ load(const struct config *config, void **shared_r, struct buf *error_r)
         if (colon > 0 && bytes_to_u64(bytes_sub(host, (size_t)colon + 1, host.n), &port) == 0) {
             host = bytes_sub(host, 0, (size_t)colon);
         }
+        if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') {
+            host = bytes_sub(host, 1, host.n - 2);
+        }
         if (bytes_equal_nocase(host, BYTES_LIT("localhost"))) {
             host = BYTES_LIT("127.0.0.1");
         }
         if (port == 0 || port > UINT16_MAX || net_addr_parse(host, &server->addr) != 0) {
-            (void)buf_printf(error_r, "spamassassin_server = %s: write inet:address:port or unix:/path", text);
+            (void)buf_printf(error_r, "spamassassin_server = %s: write inet:address:port or unix:/path",
+                             text);
             free(server);
             return GW_ERR_CONFIG;
         }
@@ -99,9 +106,11 @@ send_message(struct stream *stream, const struct scan_input *input)
 
     buf_init(&front, HEAD_MAX);
     r = buf_append_str(&front, "X-Envelope-From: <");
-    r = r == 0 ? buf_append_printable(&front, input->request->envelope->sender, ENVELOPE_ADDRESS_MAX, true) : r;
+    r = r == 0 ? buf_append_printable(&front, input->request->envelope->sender, ENVELOPE_ADDRESS_MAX, true)
+               : r;
     r = r == 0 ? buf_append_str(&front, ">\r\n") : r;
-    r = r == 0 ? stream_printf(stream, "SYMBOLS SPAMC/1.5\r\nContent-length: %zu\r\n\r\n", front.n + input->content.n)
+    r = r == 0 ? stream_printf(stream, "SYMBOLS SPAMC/1.5\r\nContent-length: %zu\r\n\r\n",
+                               front.n + input->content.n)
                : r;
     r = r == 0 ? stream_write(stream, bytes_buf(&front)) : r;
     r = r == 0 ? stream_write(stream, input->content) : r;
@@ -161,7 +170,8 @@ scan(void *shared, void *thread, const struct scan_input *input, struct scan_rep
         result->detail = BYTES_LIT("larger than spamassassin_size_limit");
         return 0;
     }
-    int r = ask(shared, stream, input, deadline_ms < input->deadline_ms ? deadline_ms : input->deadline_ms, &reply);
+    int r = ask(shared, stream, input, deadline_ms < input->deadline_ms ? deadline_ms : input->deadline_ms,
+                &reply);
     if (r != 0) {
         result->status = SCAN_TEMPFAIL;
         result->detail = bytes_str(arena_printf(input->arena, "spamd: %s", gw_strerror(r)));

@@ -46,7 +46,8 @@ parse_spam_field(struct bytes value, struct spamd_reply *reply)
     if (!bytes_next_token(&value, " ;", &word)) {
         return GW_ERR_SYNTAX;
     }
-    reply->is_spam = bytes_equal_nocase(word, BYTES_LIT("True")) || bytes_equal_nocase(word, BYTES_LIT("Yes"));
+    reply->is_spam =
+        bytes_equal_nocase(word, BYTES_LIT("True")) || bytes_equal_nocase(word, BYTES_LIT("Yes"));
     value = bytes_trim(value);
     if (value.n == 0 || value.p[0] != ';') {
         return GW_ERR_SYNTAX;
