@@ -13,5 +13,7 @@
 int clamav_canary_signature(struct buf *out);
 /* Appends a zip with one deflated member that holds the marker. */
 int clamav_canary_zip(struct buf *out);
+/* The same around other content of at most some kilobytes. out must be empty. GW_ERR_LIMIT: larger. */
+int clamav_canary_zip_of(struct bytes text, struct buf *out);
 
 #endif

@@ -30,30 +30,37 @@ struct clamav_engine {
     struct cl_scan_options options;
 };
 
-/* What libclamav complained about during one scan. */
+/* What libclamav complains about while somebody watches. */
 struct trouble {
+    bool all; /* every error is serious */
     bool serious;
-    char text[TROUBLE_MAX];
+    char text[TROUBLE_MAX]; /* the first that was serious */
 };
+
+/* Of this thread. The callback's own context would do, but the worst message, that a scan's temporary
+ * directory cannot be made, comes before libclamav has set it; and then it answers "clean". */
+static _Thread_local struct trouble *watching;
 
 static void
 note_message(enum cl_msg severity, const char *full, const char *text, void *context)
 {
     static const char *const SERIOUS[] = {"emporary",  "llocate",      "emory",        "o space",
                                           "ermission", "can't create", "Can't create", "can't write"};
-    struct trouble *trouble = context;
+    bool serious;
 
     (void)full;
-    if (trouble == NULL || severity == CL_MSG_INFO_VERBOSE || trouble->serious) {
+    (void)context;
+    if (watching == NULL || severity == CL_MSG_INFO_VERBOSE || watching->serious) {
         return;
     }
-    for (size_t i = 0; i < sizeof(SERIOUS) / sizeof(SERIOUS[0]); i++) {
-        if (strstr(text, SERIOUS[i]) != NULL) {
-            trouble->serious = true;
-            (void)snprintf(trouble->text, sizeof(trouble->text), "%s", text);
-            trouble->text[strcspn(trouble->text, "\r\n")] = '\0';
-            return;
-        }
+    serious = watching->all && severity == CL_MSG_ERROR;
+    for (size_t i = 0; i < sizeof(SERIOUS) / sizeof(SERIOUS[0]) && !serious; i++) {
+        serious = strstr(text, SERIOUS[i]) != NULL;
+    }
+    if (serious) {
+        watching->serious = true;
+        (void)snprintf(watching->text, sizeof(watching->text), "%s", text);
+        watching->text[strcspn(watching->text, "\r\n")] = '\0';
     }
 }
 
@@ -235,6 +242,7 @@ set_limits(const struct config *config, struct cl_engine *engine)
 int
 clamav_engine_load(const struct config *config, struct clamav_engine *engine, struct buf *error_r)
 {
+    struct trouble trouble = {.all = true};
     cl_error_t error;
 
     if ((engine->engine = cl_engine_new()) == NULL) {
@@ -247,7 +255,9 @@ clamav_engine_load(const struct config *config, struct clamav_engine *engine, st
     if (config_bool(config, P_clamav_alert_encrypted)) {
         engine->options.heuristic |= CL_SCAN_HEURISTIC_ENCRYPTED_ARCHIVE | CL_SCAN_HEURISTIC_ENCRYPTED_DOC;
     }
+    watching = &trouble;
     error = cl_load(engine->directory, engine->engine, &engine->signatures, CL_DB_STDOPT);
+    watching = NULL;
     if (error == CL_SUCCESS &&
         (load_canary_signature(engine->engine) != 0 || set_limits(config, engine->engine) != 0)) {
         (void)buf_append_str(error_r, "clamav: the canary signature or a limit was not accepted; is "
@@ -256,8 +266,9 @@ clamav_engine_load(const struct config *config, struct clamav_engine *engine, st
     }
     error = error == CL_SUCCESS ? cl_engine_compile(engine->engine) : error;
     if (error != CL_SUCCESS) {
-        (void)buf_printf(error_r, "clamav: signatures in %s: %s; repair or remove the file, or run freshclam",
-                         engine->directory, cl_strerror(error));
+        (void)buf_printf(error_r,
+                         "clamav: signatures in %s: %s%s%s; repair or remove the file, or run freshclam",
+                         engine->directory, cl_strerror(error), trouble.serious ? ": " : "", trouble.text);
         return GW_ERR_CONFIG;
     }
     log_info("scan", "clamav: %u signatures from %s", engine->signatures, engine->directory);
@@ -287,7 +298,9 @@ clamav_engine_scan(const struct clamav_engine *engine, struct bytes content, str
         *why_r = BYTES_LIT("the content could not be mapped");
         return GW_ERR_TEMP;
     }
-    cl_error_t error = cl_scanmap_callback(map, NULL, &name, &scanned, engine->engine, &options, &trouble);
+    watching = &trouble;
+    cl_error_t error = cl_scanmap_callback(map, NULL, &name, &scanned, engine->engine, &options, NULL);
+    watching = NULL;
     cl_fmap_close(map);
     if (error == CL_VIRUS) {
         *found_r = arena_dup(arena, bytes_str(name != NULL ? name : "unnamed"));

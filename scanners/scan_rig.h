@@ -136,13 +136,49 @@ rig_close(struct rig *rig)
     (void)nftw(rig->directory, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* One scanner over one message, from load to unload. The report lies in the rig's arena. */
+/* One scanner, loaded, with a thread. */
+struct rig_scanner {
+    const struct scanner *row;
+    void *shared, *thread;
+};
+
 static inline int
-rig_scan(struct rig *rig, enum scanner_id id, struct bytes content, struct scan_report *report_r)
+rig_load(struct rig *rig, enum scanner_id id, struct rig_scanner *scanner)
 {
-    const struct scanner *scanner = SCANNERS[id];
-    void *shared = NULL, *thread = NULL;
     struct buf why;
+    int r;
+
+    *scanner = (struct rig_scanner){.row = SCANNERS[id]};
+    buf_init(&why, 65536);
+    r = scanner->row->load != NULL ? scanner->row->load(rig->config, &scanner->shared, &why) : 0;
+    r = r == 0 && scanner->row->load_data != NULL
+            ? scanner->row->load_data(rig->config, scanner->shared, &why)
+            : r;
+    r = r == 0 && scanner->row->thread_start != NULL
+            ? scanner->row->thread_start(rig->config, scanner->shared, &scanner->thread)
+            : r;
+    if (r != 0) {
+        (void)fprintf(stderr, "%s: %s\n", scanner->row->name, buf_str(&why));
+    }
+    buf_free(&why);
+    return r;
+}
+
+static inline void
+rig_unload(struct rig_scanner *scanner)
+{
+    if (scanner->thread != NULL) {
+        scanner->row->thread_stop(&scanner->thread);
+    }
+    if (scanner->row->unload != NULL) {
+        scanner->row->unload(&scanner->shared);
+    }
+}
+
+/* The report lies in the rig's arena. */
+static inline int
+rig_look(struct rig *rig, struct rig_scanner *scanner, struct bytes content, struct scan_report *report_r)
+{
     ptrdiff_t body = bytes_find(content, BYTES_LIT("\r\n\r\n"));
     struct scan_input input = {.content = content,
                                .fd = -1,
@@ -151,25 +187,22 @@ rig_scan(struct rig *rig, enum scanner_id id, struct bytes content, struct scan_
                                .config = rig->config,
                                .arena = rig->arena,
                                .deadline_ms = clock_monotonic_ms() + rig->request.budget_ms};
-    int r;
 
     *report_r = (struct scan_report){0};
     rig->envelope->size = content.n;
-    buf_init(&why, 65536);
-    r = scanner->load != NULL ? scanner->load(rig->config, &shared, &why) : 0;
-    r = r == 0 && scanner->load_data != NULL ? scanner->load_data(rig->config, shared, &why) : r;
-    if (r != 0) {
-        (void)fprintf(stderr, "%s: %s\n", scanner->name, buf_str(&why));
-    }
-    r = r == 0 && scanner->thread_start != NULL ? scanner->thread_start(rig->config, shared, &thread) : r;
-    r = r == 0 ? scanner->scan(shared, thread, &input, report_r) : r;
-    if (thread != NULL) {
-        scanner->thread_stop(&thread);
-    }
-    if (scanner->unload != NULL) {
-        scanner->unload(&shared);
-    }
-    buf_free(&why);
+    return scanner->row->scan(scanner->shared, scanner->thread, &input, report_r);
+}
+
+/* One scanner over one message, from load to unload. */
+static inline int
+rig_scan(struct rig *rig, enum scanner_id id, struct bytes content, struct scan_report *report_r)
+{
+    struct rig_scanner scanner;
+    int r = rig_load(rig, id, &scanner);
+
+    *report_r = (struct scan_report){0};
+    r = r == 0 ? rig_look(rig, &scanner, content, report_r) : r;
+    rig_unload(&scanner);
     return r;
 }
 
