@@ -213,7 +213,7 @@ rig_envelope(const char *id, const char *sender, const char *recipients, size_t 
     }
     envelope->size = size;
     envelope->arrival_us = clock_wall_us();
-    (void)snprintf(envelope->session.ident, sizeof(envelope->session.ident), "s%s", id);
+    (void)snprintf(envelope->session.ident, sizeof(envelope->session.ident), "s%.30s", id);
     return envelope;
 }
 
