@@ -31,6 +31,8 @@ enum {
     QUEUE_ACTIVATE_RECIPIENTS =
         500,                   /* routed in one go; the rest of a long list follows when these are done */
     QUEUE_RESULT_DELAY_MS = 5, /* results alone wait this long for submissions to commit with */
+    QUEUE_COMPANY_MS = 1,      /* a submission waits this long for others that are likely to come */
+    QUEUE_EPOCH_MS = 100,      /* who submitted in the last one or two of these is likely to come */
     QUEUE_LOSSES_MAX = 3,      /* workers that may die with one job before its recipients are deferred */
     QUEUE_RECORDS_MAX = 64,    /* evidence records kept back at most */
     QUEUE_RECORDS_MS = 20,     /* and how long: one wake-up of the policy role for many */
@@ -116,7 +118,8 @@ struct queue_peer {
     enum role role;
     struct ipc_channel *channel;
     struct loop_watch *watch;
-    bool awaits_room; /* EPOLLOUT is asked for */
+    bool awaits_room;      /* EPOLLOUT is asked for */
+    uint32_t submit_epoch; /* when it submitted last */
     struct queue_worker worker;
     struct queue_listing *listing;
 };
@@ -149,8 +152,12 @@ struct queue {
     uint64_t kept_bytes;
 
     struct queue_submission *submissions, **submissions_tail; /* the batch */
+    size_t submission_count;
+    int64_t company_until_ms;             /* submissions wait for others until then; 0: none is waiting */
+    uint32_t epoch;                       /* counts tenths of a second */
+    size_t submitters, submitters_before; /* peers that submitted in this epoch and in the last */
     struct queue_message *dirty;
-    struct loop_timer *result_timer, *sweep_timer;
+    struct loop_timer *result_timer, *sweep_timer, *company_timer;
     bool commit_due; /* results have waited long enough */
     bool dispatch_due;
 
