@@ -2,10 +2,13 @@
  * clamav_test - finds what it should, says "not scanned" when it cannot look, tells of limits, sees new
  * signatures.
  */
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "scanners/clamav_canary.h"
 #include "scanners/scan_rig.h"
 
-enum { ZIP_MAX = 65536, NESTED = 4 };
+enum { ZIP_MAX = 1000000, NESTED = 4, LARGE = 400000, ROOM = 65536 };
 
 static void
 write_signature(const struct rig *rig, const char *file, const char *name, const char *text)
@@ -116,6 +119,33 @@ test_no_temporary(struct rig *rig)
     CHECK(setenv("TMPDIR", rig->directory, 1) == 0);
 }
 
+/* No room to unpack: a member larger than what may be written. */
+static void
+test_no_room(struct rig *rig)
+{
+    struct rig_scanner clamav;
+    struct rlimit before, small;
+    struct buf zipped, large;
+
+    buf_init(&zipped, ZIP_MAX);
+    buf_init(&large, LARGE);
+    while (buf_append_str(&large, "0123456789abcdef") == 0) {
+    }
+    zip(bytes_buf(&large), 1, &zipped);
+    CHECK(rig_load(rig, SCANNER_CLAMAV, &clamav) == 0);
+    CHECK(signal(SIGXFSZ, SIG_IGN) != SIG_ERR && getrlimit(RLIMIT_FSIZE, &before) == 0);
+    small = (struct rlimit){.rlim_cur = ROOM, .rlim_max = before.rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    struct scan_result result = look(rig, &clamav, bytes_buf(&zipped));
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(result.status == SCAN_NOT_SCANNED && result.detail.n > 0);
+    (void)fprintf(stderr, "without room: %.*s\n", BYTES_FMT(result.detail));
+    CHECK(look(rig, &clamav, bytes_buf(&zipped)).status == SCAN_CLEAN);
+    rig_unload(&clamav);
+    buf_free(&zipped);
+    buf_free(&large);
+}
+
 static void
 test_limits(struct rig *rig, const char *database)
 {
@@ -198,6 +228,7 @@ main(void)
     rig_configure(&rig, database);
     test_findings(&rig);
     test_no_temporary(&rig);
+    test_no_room(&rig);
     test_limits(&rig, database);
     test_change(&rig);
     test_databases(&rig, database);
