@@ -50,19 +50,35 @@ expect_empty(const struct rig *rig)
 }
 
 static bool
-log_has(const struct rig *rig, const char *needle)
+file_has(const char *path, const char *needle)
 {
-    char path[128], *text = malloc(4 * 1024 * 1024);
-
-    (void)snprintf(path, sizeof(path), "%s/log", rig->directory);
+    char *text = malloc(4 * 1024 * 1024);
     FILE *file = fopen(path, "re");
     size_t n = file != NULL ? fread(text, 1, 4 * 1024 * 1024 - 1, file) : 0;
+
     text[n] = '\0';
     bool has = strstr(text, needle) != NULL;
     if (file != NULL) {
         (void)fclose(file);
     }
     free(text);
+    return has;
+}
+
+/* The lines of a turn are written at its end, answers before: so wait a little. */
+static bool
+log_has(const struct rig *rig, const char *needle)
+{
+    char path[128];
+    bool has = false;
+
+    (void)snprintf(path, sizeof(path), "%s/log", rig->directory);
+    for (int i = 0; i < 50 && !has; i++) {
+        has = file_has(path, needle);
+        if (!has) {
+            (void)usleep(20000);
+        }
+    }
     return has;
 }
 

@@ -120,6 +120,15 @@ main(int argc, char **argv)
     double all = (double)(clock_monotonic_us() - start_us) / 1e6;
     buf_init(&text, 65536);
     (void)rig_command(&bench.rig, "status", &text, &count);
+    double restart = 0;
+    if (bench.workers == 0) { /* everything is still there: kill it, and wait until it answers again */
+        (void)rig_end(&bench.rig, SIGKILL);
+        start_us = clock_monotonic_us();
+        rig_start(&bench.rig);
+        buf_clear(&text);
+        (void)rig_command(&bench.rig, "status", &text, &count);
+        restart = (double)(clock_monotonic_us() - start_us) / 1e6;
+    }
     (void)rig_end(&bench.rig, SIGTERM);
     (void)getrusage(RUSAGE_CHILDREN, &usage);
     double user = seconds_of(usage.ru_utime), system = seconds_of(usage.ru_stime), n = (double)bench.messages;
@@ -131,6 +140,9 @@ main(int argc, char **argv)
     }
     (void)printf("queue CPU %8.1f us per message (user %.1f, system %.1f), %ld KB resident\n",
                  (user + system) / n * 1e6, user / n * 1e6, system / n * 1e6, usage.ru_maxrss);
+    if (bench.workers == 0) {
+        (void)printf("restart   %8.2f s after kill -9\n", restart);
+    }
     (void)printf("%s", buf_str(&text));
     buf_free(&text);
     failures += atomic_load(&bench.refused);
