@@ -172,6 +172,13 @@ run(struct receive_session *session, const struct smtp_command *command)
         session->errors++;
     }
     note_pipelining(session, command->verb);
+    if (session->access_denied && command->verb != SMTP_QUIT && command->verb != SMTP_XCLIENT) {
+        char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3];
+
+        session->errors++;
+        return receive_reply(session, 503, "5.7.0", "Error: access denied for %s",
+                             receive_session_client(session, client, sizeof(client)));
+    }
     return VERBS[command->verb].run(session, command);
 }
 

@@ -83,7 +83,7 @@ receive_session_reset_message(struct receive_session *session)
     session->envelope->queue_id[0] = '\0';
     session->has_sender = false;
     session->sender_given = (struct bytes){0};
-    session->accepted_recipients = session->rejected_recipients = 0;
+    session->accepted_recipients = session->rejected_recipients = session->overshot_recipients = 0;
     session->content_size = 0;
     session->declared_size = 0;
     if (session->xforwarded) {
@@ -248,15 +248,34 @@ check_rates(struct receive_session *session)
     return 0;
 }
 
-static void
-note_connect(struct receive_session *session)
+void
+receive_session_note_client(struct receive_session *session)
 {
     char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3];
 
     receive_session_client(session, client, sizeof(client));
-    log_info("smtpd", "connect from %s", client);
     evidence_add(&session->tools->evidence, EV_CONNECT, bytes_str(client), (struct bytes){0}, (struct bytes){0},
                  bytes_str(session->port->service), session->facts.client.port);
+}
+
+static void
+log_connect(const struct receive_session *session)
+{
+    char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3];
+
+    log_info("smtpd", "connect from %s", receive_session_client(session, client, sizeof(client)));
+}
+
+/* At connect, and again after XCLIENT: the client that was named there is served as if it had connected itself. */
+int
+receive_session_greet(struct receive_session *session)
+{
+    bool permitted = true;
+    int r = receive_restrict_early(session, STAGE_CLIENT, "CONNECT", &permitted);
+
+    session->access_denied = !permitted;
+    /* After screen's teaser "220-..." this is the last line of that reply. */
+    return r == 0 && permitted ? receive_reply(session, 220, NULL, "%s", session->port->banner) : r;
 }
 
 void
@@ -279,16 +298,16 @@ receive_session_run(struct receive_tools *tools, const struct receive_port *port
     }
     int trusted = match_list_client(port->mynetworks, session.facts.name, &session.facts.client);
     session.trusted_client = trusted == 1;
-    note_connect(&session);
+    receive_session_note_client(&session);
+    log_connect(&session);
     if ((r = check_rates(&session)) == 0) {
-        /* After screen's teaser "220-..." this is the last line of that reply. */
-        bool permitted = true;
-
-        r = receive_restrict_early(&session, STAGE_CLIENT, "CONNECT", &permitted);
-        r = r == 0 && permitted ? receive_reply(&session, 220, NULL, "%s", port->banner) : r;
+        r = receive_session_greet(&session);
     }
     while (r == 0 && !session.quit) {
         r = receive_command_next(&session, &last);
+    }
+    if (session.quit) {
+        (void)stream_flush(session.stream); /* the last words of whoever ended it: 221, 421, 521 */
     }
     log_end(&session, r, last);
     end_session(&session);

@@ -68,6 +68,7 @@ struct receive_session {
     struct session_facts own_facts; /* restored after an XFORWARD message */
     bool pipelining_violation;
     bool quit;
+    bool access_denied;          /* refused at connect with smtpd_delay_reject = no: only QUIT is left */
     bool counted;                /* rates_connect() was called */
     struct restriction_pending pending; /* of client, helo and sender lists when smtpd_delay_reject = no */
     unsigned errors, junk;
@@ -82,13 +83,17 @@ struct receive_session {
     /* the message under way */
     bool has_sender;
     struct bytes sender_given;   /* as in MAIL FROM, in the envelope's arena */
-    unsigned accepted_recipients, rejected_recipients;
+    unsigned accepted_recipients, rejected_recipients, overshot_recipients;
     int content_fd;
     uint64_t content_size;
     uint64_t declared_size;
     struct content *content;     /* spooling state, receive_content.h */
 };
 
+/* Evidence of who the client is (now). */
+void receive_session_note_client(struct receive_session *session);
+/* The client's own restriction list when it is not delayed, and the greeting. */
+int receive_session_greet(struct receive_session *session);
 /* Runs a whole session; closes fd. handover NULL: the port accepted the connection itself. */
 void receive_session_run(struct receive_tools *tools, const struct receive_port *port, int fd,
                          const struct net_addr *client, const struct wire_handover *handover);

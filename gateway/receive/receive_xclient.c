@@ -236,7 +236,8 @@ receive_xclient(struct receive_session *session, const struct smtp_command *comm
     session->trusted_client = match_list_client(port->mynetworks, session->facts.name, &session->facts.client) == 1;
     session->extended = false;
     receive_session_reset_message(session);
-    return receive_reply(session, 220, NULL, "%s", port->banner);
+    receive_session_note_client(session);
+    return receive_session_greet(session);
 }
 
 int
