@@ -108,10 +108,7 @@ check_transaction(struct receive_session *session, bool *go_on_r)
     if (*go_on_r) {
         return 0;
     }
-    if (!session->has_sender) {
-        return receive_reply_error(session, 503, "5.5.1", "Error: need MAIL command");
-    }
-    if (session->rejected_recipients > 0) {
+    if (session->has_sender && session->rejected_recipients > 0) {
         return receive_reply_error(session, 554, "5.5.1", "Error: no valid recipients");
     }
     return receive_reply_error(session, 503, "5.5.1", "Error: need RCPT command");

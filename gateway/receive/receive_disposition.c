@@ -123,6 +123,7 @@ prepend_headers(struct receive_session *session, const struct buf *headers)
 static int
 reply_queued(struct receive_session *session)
 {
+    session->errors = session->junk = 0; /* Postfix: a delivered message is forgiven */
     return receive_reply(session, 250, "2.0.0", "Ok: queued as %s", session->envelope->queue_id);
 }
 

@@ -87,8 +87,8 @@ greet(struct receive_session *session, const struct smtp_command *command, bool 
     if (command->argument.n == 0) {
         return receive_reply_error(session, 501, NULL, extended ? "Syntax: EHLO hostname" : "Syntax: HELO hostname");
     }
-    if (session->has_sender) {
-        receive_session_reset_message(session);
+    if (session->has_sender || session->xforwarded) {
+        receive_session_reset_message(session); /* the facts of an XFORWARD as well: the new name is the client's own */
     }
     buf_init(&name, SESSION_HELO_MAX);
     (void)buf_append_printable(&name, command->argument, SESSION_HELO_MAX - 1, true);

@@ -129,7 +129,9 @@ check_state(struct receive_session *session, bool *go_on_r)
         return receive_reply_error(session, 503, "5.5.1", "Error: send HELO/EHLO first");
     }
     if (session->has_sender) {
-        return receive_reply_error(session, 503, "5.5.1", "Error: nested MAIL command");
+        return receive_reply_error(session, 503, "5.5.1",
+                                   session->state == RECEIVE_BDAT ? "Error: MAIL after BDAT"
+                                                                  : "Error: nested MAIL command");
     }
     if (session->counted && !rates_count(session->tools->shared->rates, &session->port->rates, &session->peer,
                                          RATES_MESSAGE)) {

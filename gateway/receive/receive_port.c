@@ -66,6 +66,7 @@ read_settings(struct receive_port *port)
     port->error_sleep_ms = config_int(view, P_smtpd_error_sleep_time) * 1000;
     port->message_size_limit = config_int(view, P_message_size_limit);
     port->recipient_limit = config_int(view, P_smtpd_recipient_limit);
+    port->recipient_overshoot_limit = config_int(view, P_smtpd_recipient_overshoot_limit);
     port->hopcount_limit = config_int(view, P_hopcount_limit);
     port->soft_error_limit = config_int(view, P_smtpd_soft_error_limit);
     port->hard_error_limit = config_int(view, P_smtpd_hard_error_limit);

@@ -133,8 +133,12 @@ check_limits(struct receive_session *session, bool *go_on_r)
     if (!session->has_sender) {
         return receive_reply_error(session, 503, "5.5.1", "Error: need MAIL command");
     }
+    if (session->state == RECEIVE_BDAT) {
+        return receive_reply_error(session, 503, "5.5.1", "Error: RCPT after BDAT");
+    }
     if ((int64_t)session->accepted_recipients >= session->port->recipient_limit) {
-        session->errors++;
+        /* A long list is no mistake: so many more are told to come again before each counts as an error. */
+        session->errors += (int64_t)session->overshot_recipients++ >= session->port->recipient_overshoot_limit;
         return receive_reply(session, 452, "4.5.3", "Error: too many recipients");
     }
     if (session->counted && !rates_count(session->tools->shared->rates, &session->port->rates, &session->peer,

@@ -59,7 +59,8 @@ receive_restrict(struct receive_session *session, const enum restriction_stage *
     struct restriction_pending pending = session->pending;
     struct restriction_facts facts = {
         .config = session->port->view,
-        .session = &session->facts,
+        /* XFORWARD is for logs and scanners; what a client may do hangs on who it is. */
+        .session = session->xforwarded ? &session->own_facts : &session->facts,
         .envelope = session->envelope,
         .has_sender = session->has_sender,
         .sender = session->sender_given,
@@ -68,7 +69,7 @@ receive_restrict(struct receive_session *session, const enum restriction_stage *
         .recipient_given = recipient_given,
         .trusted_client = session->trusted_client,
         .pipelining_violation = session->pipelining_violation,
-        .size = session->declared_size,
+        .size = session->content_size > 0 ? session->content_size : session->declared_size,
         .dns = session->tools->dns,
         .policy = &session->tools->policy,
         .evidence = &session->tools->evidence,
