@@ -195,7 +195,8 @@ stream_fill(struct stream *stream)
                 ? stream_tls_receive(stream, stream->in + stream->to, STREAM_READ_MAX - stream->to, &n)
                 : receive_plain(stream, &n);
     if (r != 0) {
-        return fail(stream, r);
+        /* A peer that stalled can still be told so: only a broken stream stays broken. */
+        return r == GW_ERR_TIMEOUT ? r : fail(stream, r);
     }
     stream->to += n;
     return 0;

@@ -135,9 +135,15 @@ refuse_unknown(struct receive_session *session, const struct smtp_command *comma
     char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3];
 
     if (is_forbidden(command->word)) {
-        log_warning("smtpd", "non-SMTP command from %s: %.*s",
-                    receive_session_client(session, client, sizeof(client)),
-                    (int)(command->word.n < COMMAND_LOG_MAX ? command->word.n : COMMAND_LOG_MAX), command->word.p);
+        struct buf shown;
+
+        buf_init(&shown, 2 * COMMAND_LOG_MAX);
+        (void)buf_append_printable(&shown, command->word, COMMAND_LOG_MAX / 2, true);
+        (void)buf_append_byte(&shown, ' ');
+        (void)buf_append_printable(&shown, command->argument, COMMAND_LOG_MAX / 2, true);
+        log_warning("smtpd", "non-SMTP command from %s: %s", receive_session_client(session, client, sizeof(client)),
+                    buf_str(&shown));
+        buf_free(&shown);
         return say_goodbye(session, 221, "2.7.0", "Error: I can break rules, too. Goodbye.");
     }
     return receive_reply_error(session, 502, "5.5.2", "Error: command not recognized");
