@@ -124,6 +124,12 @@ load_data(const struct config *config, void *shared, struct buf *error_r)
     return r;
 }
 
+static int
+start_worker(void *shared)
+{
+    return clamav_engine_use_temporary(shared);
+}
+
 /* "Heuristics.Limits.Exceeded.MaxFiles" is no virus: it says that not everything was looked at. */
 static void
 judge_limit(const struct scan_input *input, struct scan_result *result)
@@ -179,6 +185,7 @@ const struct scanner SCANNER_CLAMAV_ROW = {
     .unload = unload,
     .load_data = load_data,
     .has_new_data = has_new_data,
+    .worker_start = start_worker,
     .thread_start = start_thread,
     .thread_stop = stop_thread,
     .scan = scan,

@@ -215,6 +215,16 @@ at_least_mail(const struct config *config, enum param param)
 }
 
 static int
+set_temporary(struct cl_engine *engine)
+{
+    const char *directory = getenv("TMPDIR");
+
+    return directory == NULL || cl_engine_set_str(engine, CL_ENGINE_TMPDIR, directory) == CL_SUCCESS
+               ? 0
+               : GW_ERR_CONFIG;
+}
+
+static int
 set_limits(const struct config *config, struct cl_engine *engine)
 {
     const struct {
@@ -227,16 +237,19 @@ set_limits(const struct config *config, struct cl_engine *engine)
         {CL_ENGINE_MAX_FILES, config_int(config, P_clamav_max_files)},
         {CL_ENGINE_MAX_SCANTIME, config_int(config, P_clamav_max_scantime) * 1000},
     };
-    const char *directory = getenv("TMPDIR");
 
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
         if (cl_engine_set_num(engine, settings[i].field, settings[i].value) != CL_SUCCESS) {
             return GW_ERR_CONFIG;
         }
     }
-    return directory == NULL || cl_engine_set_str(engine, CL_ENGINE_TMPDIR, directory) == CL_SUCCESS
-               ? 0
-               : GW_ERR_CONFIG;
+    return set_temporary(engine);
+}
+
+int
+clamav_engine_use_temporary(struct clamav_engine *engine)
+{
+    return engine->engine == NULL ? 0 : set_temporary(engine->engine);
 }
 
 int

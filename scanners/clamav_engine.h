@@ -15,6 +15,8 @@ int clamav_engine_new(const struct config *config, struct clamav_engine **engine
 void clamav_engine_free(struct clamav_engine **engine);
 /* Loads and compiles them; once per engine. */
 int clamav_engine_load(const struct config *config, struct clamav_engine *engine, struct buf *error_r);
+/* Takes TMPDIR over again: a worker after its fork. */
+int clamav_engine_use_temporary(struct clamav_engine *engine);
 /* Whether other signatures would be loaded now than when this was asked last. */
 bool clamav_engine_has_changed(const struct config *config, struct clamav_engine *engine);
 

@@ -115,6 +115,19 @@ pipeline_has_new_data(struct pipeline *pipeline)
 }
 
 int
+pipeline_worker_start(struct pipeline *pipeline)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < pipeline->count; i++) {
+        if (pipeline->steps[i]->worker_start != NULL) {
+            r = pipeline->steps[i]->worker_start(pipeline->shared[i]);
+        }
+    }
+    return r;
+}
+
+int
 pipeline_thread_start(struct pipeline *pipeline, struct pipeline_thread **thread_r)
 {
     struct pipeline_thread *thread = calloc(1, sizeof(*thread));

@@ -21,8 +21,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "config/role_start.h"
 #include "scanners/scan_worker.h"
+#include "scanners/scan_temporary.h"
 
 enum {
     WATCH_EVERY_MS = 200,
@@ -144,6 +144,7 @@ reap(struct loader *loader)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         bury(loader, pid, status);
+        scan_temporary_forget_worker((int)pid);
     }
     for (int i = 0; i < loader->options->workers && !loader->draining; i++) {
         if (loader->workers[i].pid == 0 && clock_monotonic_ms() >= loader->workers[i].start_after_ms) {
@@ -240,7 +241,6 @@ scan_loader_run(const struct scan_loader_options *options)
     struct loader loader = {.options = options};
     const char word = SCAN_LOADER_SERVES;
 
-    (void)close(ROLE_CONTROL_FD); /* it belongs to the service */
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (take_signals(&loader) != 0 || make_slots(&loader) != 0 || load_data(options) != 0) {
         return 1;

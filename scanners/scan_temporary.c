@@ -55,6 +55,38 @@ empty_directory(int fd, int depth)
     }
 }
 
+static int
+worker_path(int pid, char out[SCAN_PATH_MAX])
+{
+    const char *parent = getenv("TMPDIR");
+    int n = parent == NULL ? -1 : snprintf(out, SCAN_PATH_MAX, "%s/worker-%d", parent, pid);
+
+    return n > 0 && n < SCAN_PATH_MAX ? 0 : GW_ERR_SYS;
+}
+
+int
+scan_temporary_enter_worker(void)
+{
+    char path[SCAN_PATH_MAX];
+
+    return worker_path((int)getpid(), path) == 0 && mkdir(path, 0700) == 0 && setenv("TMPDIR", path, 1) == 0
+               ? 0
+               : GW_ERR_SYS;
+}
+
+void
+scan_temporary_forget_worker(int pid)
+{
+    char path[SCAN_PATH_MAX];
+    int fd = worker_path(pid, path) == 0 ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+
+    if (fd != -1) {
+        empty_directory(fd, 0);
+        (void)close(fd);
+        (void)rmdir(path);
+    }
+}
+
 /* Removes one directory of ours that nobody holds. */
 static void
 remove_stale(int parent, const char *name, uid_t owner)

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "scanners/scan_temporary.h"
 
 enum {
     ALARM_EVERY_MS = 60000,  /* of one thread about one scanner */
@@ -231,6 +232,13 @@ scan_worker_run(const struct scan_worker_options *options)
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* before the threads: only this one takes it */
     if (getppid() != options->parent) {
         return 0;
+    }
+    if (scan_temporary_enter_worker() != 0) {
+        log_warning("scan", "a worker has no temporary directory of its own: %s", strerror(errno));
+        return 1;
+    }
+    if (pipeline_worker_start(options->pipeline) != 0) {
+        return 1;
     }
     for (int i = 0; i < options->threads; i++) {
         if (start_thread(&worker, i) != 0) {

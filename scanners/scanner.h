@@ -90,6 +90,8 @@ struct scanner {
     /* Whether what load_data() reads has changed since the last call; asked outside the loader. NULL: never */
     bool (*has_new_data)(const struct config *config, void *shared);
     void (*unload)(void **shared);
+    /* Once per worker process, after the fork and before its threads. NULL: none */
+    int (*worker_start)(void *shared);
     /* Once per worker thread. */
     int (*thread_start)(const struct config *config, void *shared, void **thread_r);
     void (*thread_stop)(void **thread);
@@ -113,6 +115,7 @@ void pipeline_free(struct pipeline **pipeline);
 /* The halves that are done again when signatures change (struct scanner). */
 int pipeline_load_data(struct pipeline *pipeline, struct buf *error_r);
 bool pipeline_has_new_data(struct pipeline *pipeline);
+int pipeline_worker_start(struct pipeline *pipeline);
 int pipeline_thread_start(struct pipeline *pipeline, struct pipeline_thread **thread_r);
 void pipeline_thread_stop(struct pipeline_thread **thread);
 /* Every scanner of the pipeline has at least one result in the report afterwards, whatever happened. */
