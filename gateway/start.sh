@@ -71,9 +71,13 @@ unix:"$run"/*)
     mkdir -p "$(dirname "$socket")"
     rm -f "$socket"
     as=
-    [ "$(id -u)" -ne 0 ] || as="-u nobody --socketowner=estafeta-scan --socketmode=0660"
+    if [ "$(id -u)" -eq 0 ]; then
+        as="-u nobody --socketowner=estafeta-scan --socketmode=0660"
+        chown nobody "$(dirname "$socket")"
+    fi
     # shellcheck disable=SC2086
-    spamd --local --max-children=4 --socketpath="$socket" --syslog="$run/log/spamd.log" $as &
+    spamd --local --max-children=4 --socketpath="$socket" --helper-home-dir="$(dirname "$socket")" \
+        --syslog="$run/log/spamd.log" $as >/dev/null 2>&1 &
     spamd=$!
     ;;
 esac
