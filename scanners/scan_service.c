@@ -153,6 +153,7 @@ fork_loader(struct service *service, struct generation *generation)
     pid_t pid = fork();
     if (pid == 0) {
         (void)close(pipe_fds[0]);
+        (void)close(ROLE_CONTROL_FD); /* master sees the end of the service by it */
         service->options.said_fd = pipe_fds[1];
         _exit(scan_loader_run(&service->options));
     }
