@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/role.h"
+#include "config/config.h"
+#include "config/pid_file.h"
 #include "ctl/ctl_control.h"
 #include "ctl/ctl_postlog.h"
 #include "master/master.h"
@@ -70,9 +73,9 @@
 
 typedef int command_main(int argc, char **argv);
 
-enum { STATUS_USAGE = 64, ARGUMENTS_MAX = 1024 };
+enum { STATUS_USAGE = 64, STATUS_CONFIG = 78, ARGUMENTS_MAX = 1024, WHY_MAX = 65536 };
 
-static command_main start, print_version;
+static command_main start, check, print_version;
 #ifdef HAS_CTL_QUEUE
 static command_main flush;
 #endif
@@ -117,7 +120,7 @@ static const struct {
     {"stop", ctl_control},
     {"abort", ctl_control},
     {"reload", ctl_control},
-    {"check", ctl_control},
+    {"check", check},
     {"status", ctl_control},
     {"version", print_version},
     {"postlog", ctl_postlog},
@@ -154,6 +157,49 @@ start(int argc, char **argv)
         built |= 1U << ROLES[i].role;
     }
     return master_start(argc, argv, built);
+}
+
+/* What parses may still not open: tables, restrictions, lists, certificates. The directory is what -c said. */
+static int
+check_services(const char *directory)
+{
+    int status = 0;
+#ifdef HAS_RECEIVE
+    struct config *config = NULL;
+    struct buf why, what;
+
+    buf_init(&why, WHY_MAX);
+    buf_init(&what, WHY_MAX);
+    if (config_load(directory, &config, &why) != 0 || receive_check(config, &what) != 0) {
+        struct bytes rest = bytes_buf(&what), line;
+
+        while (bytes_next_line(&rest, &line)) {
+            (void)fprintf(stderr, "estafeta: fatal: %.*s\n", BYTES_FMT(line));
+        }
+        status = STATUS_CONFIG;
+    }
+    config_free(&config);
+    buf_free(&why);
+    buf_free(&what);
+#else
+    (void)directory;
+#endif
+    return status;
+}
+
+static int
+check(int argc, char **argv)
+{
+    char *words[ARGUMENTS_MAX];
+    int count = argc, status;
+    const char *directory;
+
+    memcpy(words, argv, sizeof(argv[0]) * (size_t)argc); /* ctl_control() takes the options off */
+    words[argc] = NULL;
+    if ((status = ctl_control(argc, argv)) != 0 || pid_file_directory(&count, words, &directory) != 0) {
+        return status;
+    }
+    return check_services(directory);
 }
 
 static int

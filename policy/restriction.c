@@ -94,6 +94,7 @@ static int
 open_argument(struct restriction_set *set, const char *where, struct restriction_item *item, bool tables,
               struct buf *error_r)
 {
+    size_t before;
     int r = 0;
 
     switch (item->word->argument) {
@@ -103,7 +104,12 @@ open_argument(struct restriction_set *set, const char *where, struct restriction
                              item->word->name, item->argument);
             return GW_ERR_CONFIG;
         }
+        before = error_r->n;
+        (void)buf_printf(error_r, "%s: %s: ", where, item->word->name);
         r = table_open(set->view, bytes_str(item->argument), TABLE_FOLD, &item->table, error_r);
+        if (r == 0) {
+            buf_truncate(error_r, before);
+        }
         break;
     case ARGUMENT_ZONE:
         item->site = calloc(1, sizeof(*item->site));

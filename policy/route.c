@@ -15,17 +15,37 @@
 #include "message/address.h"
 #include "policy/route_internal.h"
 
+/* "name: " in front of what is said from `from` on. */
+static int
+name_mistake(enum param param, size_t from, struct buf *error_r, int r)
+{
+    char *said = r != 0 ? bytes_dup_str(bytes_sub(bytes_buf(error_r), from, error_r->n)) : NULL;
+
+    if (said != NULL) {
+        buf_truncate(error_r, from);
+        (void)buf_printf(error_r, "%s: %s", PARAMS[param].name, said);
+    }
+    free(said);
+    return r;
+}
+
 static int
 open_list(const struct config *view, enum param param, unsigned flags, struct match_list **list_r,
           struct buf *error_r)
 {
-    return match_list_open(view, config_str(view, param), flags, list_r, error_r);
+    size_t before = error_r->n;
+    int r = match_list_open(view, config_str(view, param), flags, list_r, error_r);
+
+    return name_mistake(param, before, error_r, r);
 }
 
 static int
 open_tables(const struct config *view, enum param param, struct table_list **list_r, struct buf *error_r)
 {
-    return table_list_open(view, config_str(view, param), TABLE_FOLD, list_r, error_r);
+    size_t before = error_r->n;
+    int r = table_list_open(view, config_str(view, param), TABLE_FOLD, list_r, error_r);
+
+    return name_mistake(param, before, error_r, r);
 }
 
 static const struct {
@@ -64,7 +84,7 @@ open_local_recipients(struct router *router)
     buf_init(&why, 1024);
     if (config_str(router->view, P_mydestination)[0] != '\0' &&
         open_tables(router->view, P_local_recipient_maps, &router->local_recipients, &why) != 0) {
-        log_warning("trivial-rewrite", "local_recipient_maps: %s", buf_str(&why));
+        log_warning("trivial-rewrite", "%s", buf_str(&why));
         (void)table_list_open(router->view, "fail:local_recipient_maps", 0, &router->local_recipients, &why);
     }
     buf_free(&why);

@@ -182,6 +182,43 @@ take_line(void *context, struct bytes line, int number)
     return config_set(reading->config, name, value, number);
 }
 
+void
+config_locate(const struct config *config, enum param param, struct buf *out)
+{
+    const struct config *base = config->base != NULL ? config->base : config;
+    const char *raw = config->raw[param], *main_raw = base->raw[param];
+    bool overridden = base != config && raw != NULL && (main_raw == NULL || strcmp(raw, main_raw) != 0);
+    int line = overridden ? config->line[param] : base->line[param];
+
+    (void)buf_printf(out, "%s/%s", config->directory, overridden ? "master.cf" : "main.cf");
+    if (line > 0 && raw != NULL) {
+        (void)buf_printf(out, ":%d", line);
+    }
+}
+
+/* What is wrong with two values together. */
+static int
+check_pairs(const struct config *config, struct buf *why_r)
+{
+    static const enum param BOXES[] = {P_mailbox_size_limit, P_virtual_mailbox_limit};
+    int64_t message = config->number[P_message_size_limit];
+    int r = 0;
+
+    for (size_t i = 0; i < sizeof(BOXES) / sizeof(BOXES[0]); i++) {
+        int64_t box = config->number[BOXES[i]];
+
+        if (box != 0 && (message == 0 || box < message)) {
+            config_locate(config, config->raw[BOXES[i]] != NULL ? BOXES[i] : P_message_size_limit, why_r);
+            (void)buf_printf(why_r,
+                             ": main.cf configuration error: %s is smaller than message_size_limit; raise it, or "
+                             "write 0 for no limit\n",
+                             PARAMS[BOXES[i]].name);
+            r = GW_ERR_CONFIG;
+        }
+    }
+    return r;
+}
+
 int
 config_load(const char *directory, struct config **config_r, struct buf *why_r)
 {
@@ -197,7 +234,8 @@ config_load(const char *directory, struct config **config_r, struct buf *why_r)
     (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
     if ((r = config_read_lines(path, take_line, &reading, why_r)) != 0 ||
         (r = config_read_master(config, why_r)) != 0 || (r = config_compute_defaults(config)) != 0 ||
-        (r = config_evaluate(config, path, why_r)) != 0 || (r = config_make_views(config, why_r)) != 0) {
+        (r = config_evaluate(config, path, why_r)) != 0 || (r = check_pairs(config, why_r)) != 0 ||
+        (r = config_make_views(config, why_r)) != 0) {
         goto out;
     }
     config_warn(config, path, why_r);

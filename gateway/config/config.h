@@ -40,6 +40,9 @@ struct config_service {
  * is returned. Warnings (unused, historical, misspelt) go to *why_r too when loading succeeds. */
 int config_load(const char *directory, struct config **config_r, struct buf *why_r);
 void config_free(struct config **config);
+/* Appends where a value comes from, for messages: "DIR/main.cf:12", the row of master.cf whose -o set it, or
+ * "DIR/main.cf" for a default. */
+void config_locate(const struct config *config, enum param param, struct buf *out);
 
 /* For postconf: reads main.cf, and master.cf when there is one, without converting or checking values. Only
  * config_source(), config_variable(), config_is_set(), config_service*() work on it. */

@@ -31,6 +31,20 @@ pack_values(struct buf *out, char *const *values)
     return r;
 }
 
+/* Lines travel for the messages of roles. */
+static int
+pack_lines(struct buf *out, const struct config *config)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < PARAM_COUNT; i++) {
+        if (config->raw[i] != NULL) {
+            r = pack_u32(out, (uint32_t)config->line[i]);
+        }
+    }
+    return r;
+}
+
 static int
 pack_service(struct buf *out, const struct config_service *service)
 {
@@ -66,6 +80,7 @@ config_pack(const struct config *config, struct buf *out)
     int r = pack_str(out, config->directory);
 
     r = r == 0 ? pack_values(out, config->raw) : r;
+    r = r == 0 ? pack_lines(out, config) : r;
     r = r == 0 ? pack_values(out, config->computed) : r;
     r = r == 0 ? pack_u32(out, (uint32_t)config->variable_count) : r;
     for (size_t i = 0; r == 0 && i < config->variable_count; i++) {
@@ -158,6 +173,11 @@ config_unpack(struct bytes packed, struct config **config_r)
     free(config->directory);
     config->directory = take_text(&u);
     unpack_values(&u, config->raw);
+    for (size_t i = 0; i < PARAM_COUNT && u.error == 0; i++) {
+        if (config->raw[i] != NULL) {
+            config->line[i] = (int)unpack_u32(&u);
+        }
+    }
     unpack_values(&u, config->computed);
     uint32_t variables = unpack_u32(&u);
     for (uint32_t i = 0; i < variables && u.error == 0; i++) {

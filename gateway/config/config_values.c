@@ -163,11 +163,15 @@ convert(const struct evaluation *e, int index)
     default:
         return 0;
     }
-    if ((row->min != 0 || row->max != 0) && (*value < row->min || (row->max != 0 && *value > row->max))) {
+    if (*value < row->min || (row->max != 0 && *value > row->max)) {
         char bounds[96];
 
-        (void)snprintf(bounds, sizeof(bounds), "out of bounds; write a value from %lld to %lld",
-                       (long long)row->min, (long long)row->max);
+        if (row->max != 0) {
+            (void)snprintf(bounds, sizeof(bounds), "out of bounds; write a value from %lld to %lld",
+                           (long long)row->min, (long long)row->max);
+        } else {
+            (void)snprintf(bounds, sizeof(bounds), "out of bounds; write %lld or more", (long long)row->min);
+        }
         return complain(e, index, text, bounds);
     }
     return 0;

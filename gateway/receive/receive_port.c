@@ -6,6 +6,7 @@
  */
 #include "receive/receive_port.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include "base/error.h"
 #include "base/tls.h"
 
-enum { LINE_LENGTH_MIN = 512, SESSIONS_MAX = 2000 };
+enum { LINE_LENGTH_MIN = 512, SESSIONS_MAX = 2000, ERROR_MAX = 4096, NAME_MAX_BYTES = 128 };
 
 static const struct {
     const char *word;
@@ -83,6 +84,38 @@ read_settings(struct receive_port *port)
     port->rates.unit_s = config_int(view, P_anvil_rate_time_unit);
 }
 
+/* "DIR/main.cf:12: name: " in front of a message about a parameter. */
+static void
+blame(const struct receive_port *port, enum param param, size_t from, struct buf *error_r)
+{
+    struct bytes told = bytes_sub(bytes_buf(error_r), from, error_r->n);
+    bool named = bytes_has_prefix_nocase(told, bytes_str(PARAMS[param].name));
+    struct buf text;
+
+    buf_init(&text, ERROR_MAX);
+    (void)buf_append_bytes(&text, told);
+    buf_truncate(error_r, from);
+    config_locate(port->view, param, error_r);
+    (void)buf_printf(error_r, ": %s%s%s", named ? "" : PARAMS[param].name, named ? "" : ": ", buf_str(&text));
+    buf_free(&text);
+}
+
+/* The message begins with the parameter's name, as those of restrictions and the router do. */
+static void
+blame_named(const struct receive_port *port, size_t from, struct buf *error_r)
+{
+    struct bytes rest = bytes_sub(bytes_buf(error_r), from, error_r->n), word;
+    char name[NAME_MAX_BYTES];
+
+    if (bytes_next_token(&rest, ": \t", &word) && word.n < sizeof(name)) {
+        (void)snprintf(name, sizeof(name), "%.*s", BYTES_FMT(word));
+        int param = param_by_name(name);
+        if (param >= 0) {
+            blame(port, (enum param)param, from, error_r);
+        }
+    }
+}
+
 static int
 open_list(struct receive_port *port, enum param param, unsigned flags, bool null_when_empty, struct match_list **list_r,
           struct buf *error_r)
@@ -93,7 +126,12 @@ open_list(struct receive_port *port, enum param param, unsigned flags, bool null
         *list_r = NULL;
         return 0;
     }
-    return match_list_open(port->view, text, flags, list_r, error_r);
+    size_t before = error_r->n;
+    int r = match_list_open(port->view, text, flags, list_r, error_r);
+    if (r != 0) {
+        blame(port, param, before, error_r);
+    }
+    return r;
 }
 
 static int
@@ -107,12 +145,15 @@ open_lists(struct receive_port *port, struct buf *error_r)
         (r = open_list(port, P_smtpd_authorized_xforward_hosts, MATCH_ADDRESSES, true, &port->xforward_hosts,
                        error_r)) != 0 ||
         (r = open_list(port, P_smtpd_client_event_limit_exceptions, MATCH_ADDRESSES, false,
-                       &port->event_limit_exceptions, error_r)) != 0 ||
-        (r = router_new(port->view, &port->router, error_r)) != 0 ||
-        (r = restriction_set_new(port->view, port->router, &port->restrictions, error_r)) != 0) {
+                       &port->event_limit_exceptions, error_r)) != 0) {
         return r;
     }
-    return 0;
+    size_t before = error_r->n;
+    if ((r = router_new(port->view, &port->router, error_r)) != 0 ||
+        (r = restriction_set_new(port->view, port->router, &port->restrictions, error_r)) != 0) {
+        blame_named(port, before, error_r);
+    }
+    return r;
 }
 
 /* smtpd_tls_security_level may or encrypt, or the historical smtpd_use_tls and smtpd_enforce_tls. */
@@ -138,6 +179,10 @@ open_tls(struct receive_port *port, struct buf *error_r)
     }
     if (strcmp(level, "none") == 0) {
         return 0;
+    }
+    if (strcmp(level, "may") != 0 && strcmp(level, "encrypt") != 0) {
+        (void)buf_printf(error_r, "smtpd_tls_security_level = %s: not a level; write none, may or encrypt", level);
+        return GW_ERR_CONFIG;
     }
     port->tls_required = strcmp(level, "encrypt") == 0;
     if (port->tls_required) {
@@ -184,7 +229,12 @@ receive_port_new(const struct config *config, size_t service_index, int listen_f
     if (port->banner == NULL) {
         goto out;
     }
-    if ((r = open_lists(port, error_r)) != 0 || (r = open_tls(port, error_r)) != 0) {
+    if ((r = open_lists(port, error_r)) != 0) {
+        goto out;
+    }
+    size_t before = error_r->n;
+    if ((r = open_tls(port, error_r)) != 0) {
+        blame_named(port, before, error_r);
         goto out;
     }
     *port_r = port;

@@ -279,6 +279,27 @@ block_wake_up(void)
 }
 
 int
+receive_check(const struct config *config, struct buf *why_r)
+{
+    int worst = 0;
+
+    for (size_t i = 0; i < config_service_count(config); i++) {
+        struct receive_port *port = NULL;
+
+        if (strcmp(config_service(config, i)->program, "smtpd") != 0) {
+            continue;
+        }
+        int r = receive_port_new(config, i, -1, &port, why_r);
+        if (r != 0) {
+            (void)buf_append_byte(why_r, '\n');
+            worst = r;
+        }
+        receive_port_free(&port);
+    }
+    return worst;
+}
+
+int
 receive_main(int argc, char **argv)
 {
     struct receive_process *process = calloc(1, sizeof(*process));
