@@ -87,7 +87,8 @@ scan_temporary_forget_worker(int pid)
     }
 }
 
-/* Removes one directory of ours that nobody holds. */
+/* Removes one directory that nobody holds: ours with all that is in it, and root anybody's that is empty,
+ * because under a mount of its own each run leaves one. */
 static void
 remove_stale(int parent, const char *name, uid_t owner)
 {
@@ -97,9 +98,10 @@ remove_stale(int parent, const char *name, uid_t owner)
     if (fd == -1) {
         return;
     }
-    if (fstat(fd, &st) == 0 && (st.st_uid == owner || st.st_uid == geteuid()) &&
-        flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        empty_directory(fd, 0);
+    if (fstat(fd, &st) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (st.st_uid == owner || st.st_uid == geteuid()) {
+            empty_directory(fd, 0);
+        }
         (void)unlinkat(parent, name, AT_REMOVEDIR);
     }
     (void)close(fd);
@@ -215,8 +217,11 @@ scan_temporary_remove(struct scan_temporary *temporary)
     }
     if (!temporary->own_mount) {
         empty_directory(temporary->lock_fd, 0);
+    } else if (geteuid() == 0) { /* the start failed: still with the rights for it */
+        (void)umount2(temporary->path, MNT_DETACH);
     }
-    /* Below a mount of our own this fails, and the next start removes the empty directory. */
+    /* Below a mount that can no longer be taken away this fails, and the next start removes the empty
+     * directory. */
     (void)rmdir(temporary->path);
     (void)close(temporary->lock_fd);
     temporary->path[0] = '\0';

@@ -21,8 +21,8 @@ struct scan_temporary {
 int scan_temporary_make(const struct config *config, struct scan_temporary *temporary_r);
 void scan_temporary_remove(struct scan_temporary *temporary);
 
-/* A worker's own directory below TMPDIR, which names it from then on: libclamav makes its names from the time and
- * random numbers, and forks of one process draw the same ones. 0, GW_ERR_SYS. */
+/* A worker's own directory below TMPDIR, which names it from then on: libclamav makes its names from the time
+ * and random numbers, and forks of one process draw the same ones. 0, GW_ERR_SYS. */
 int scan_temporary_enter_worker(void);
 /* Removes what the worker of that process id left. */
 void scan_temporary_forget_worker(int pid);

@@ -12,8 +12,8 @@ struct spamd_reply {
     struct bytes symbols;                 /* "A,B,C": view into the input */
 };
 
-/* input: everything received so far. 1: complete; 0: more is needed; GW_ERR_SYNTAX, GW_ERR_LIMIT. at_end: the server
- * closed, so what is there is all. */
+/* input: everything received so far. 1: complete; 0: more is needed; GW_ERR_SYNTAX, GW_ERR_LIMIT. at_end: the
+ * server closed, so what is there is all. */
 int spamd_reply_parse(struct bytes input, bool at_end, struct spamd_reply *reply_r);
 
 #endif
