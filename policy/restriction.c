@@ -1,9 +1,9 @@
 /*
  * restriction - see the header: compiles the lists of a service and runs them.
  *
- * Before: receive_port.c compiles, receive_rcpt.c and its sisters run. After: the words (restriction_words.c and the
- * files it names). A list that is not understood refuses the service; a set without any word that stops relaying is
- * refused too. A run starts as 451 and only an explicit outcome changes it.
+ * Before: receive_port.c compiles, receive_rcpt.c and its sisters run. After: the words (restriction_words.c
+ * and the files it names). A list that is not understood refuses the service; a set without any word that
+ * stops relaying is refused too. A run starts as 451 and only an explicit outcome changes it.
  */
 #include "policy/restriction_internal.h"
 
@@ -20,21 +20,18 @@ static const struct {
     enum restriction_stage stage;
     enum param param;
 } STAGES[] = {
-    {STAGE_CLIENT, P_smtpd_client_restrictions},
-    {STAGE_HELO, P_smtpd_helo_restrictions},
-    {STAGE_SENDER, P_smtpd_sender_restrictions},
-    {STAGE_RELAY, P_smtpd_relay_restrictions},
-    {STAGE_RECIPIENT, P_smtpd_recipient_restrictions},
-    {STAGE_DATA, P_smtpd_data_restrictions},
-    {STAGE_END_OF_DATA, P_smtpd_end_of_data_restrictions},
-    {STAGE_ETRN, P_smtpd_etrn_restrictions},
+    {STAGE_CLIENT, P_smtpd_client_restrictions},           {STAGE_HELO, P_smtpd_helo_restrictions},
+    {STAGE_SENDER, P_smtpd_sender_restrictions},           {STAGE_RELAY, P_smtpd_relay_restrictions},
+    {STAGE_RECIPIENT, P_smtpd_recipient_restrictions},     {STAGE_DATA, P_smtpd_data_restrictions},
+    {STAGE_END_OF_DATA, P_smtpd_end_of_data_restrictions}, {STAGE_ETRN, P_smtpd_etrn_restrictions},
 };
 
 static const enum restriction_subject STAGE_SUBJECTS[STAGE_COUNT] = {
-    [STAGE_CLIENT] = SUBJECT_CLIENT,       [STAGE_HELO] = SUBJECT_HELO,
-    [STAGE_SENDER] = SUBJECT_SENDER,       [STAGE_RELAY] = SUBJECT_RECIPIENT,
-    [STAGE_RECIPIENT] = SUBJECT_RECIPIENT, [STAGE_DATA] = SUBJECT_DATA,
-    [STAGE_END_OF_DATA] = SUBJECT_END_OF_DATA, [STAGE_ETRN] = SUBJECT_ETRN, [STAGE_VRFY] = SUBJECT_RECIPIENT,
+    [STAGE_CLIENT] = SUBJECT_CLIENT,           [STAGE_HELO] = SUBJECT_HELO,
+    [STAGE_SENDER] = SUBJECT_SENDER,           [STAGE_RELAY] = SUBJECT_RECIPIENT,
+    [STAGE_RECIPIENT] = SUBJECT_RECIPIENT,     [STAGE_DATA] = SUBJECT_DATA,
+    [STAGE_END_OF_DATA] = SUBJECT_END_OF_DATA, [STAGE_ETRN] = SUBJECT_ETRN,
+    [STAGE_VRFY] = SUBJECT_RECIPIENT,
 };
 
 /* Words of a list are separated by blanks and commas; a group in braces is one word, without the braces. */
@@ -130,8 +127,8 @@ open_argument(struct restriction_set *set, const char *where, struct restriction
 
 /* One word and its argument, taken off *rest. */
 static int
-compile_item(struct restriction_set *set, const char *where, struct bytes name, struct bytes *rest, bool tables,
-             struct restriction_item *item, struct buf *error_r)
+compile_item(struct restriction_set *set, const char *where, struct bytes name, struct bytes *rest,
+             bool tables, struct restriction_item *item, struct buf *error_r)
 {
     struct bytes argument = {0};
 
@@ -153,7 +150,8 @@ compile_item(struct restriction_set *set, const char *where, struct bytes name, 
         return GW_ERR_CONFIG;
     }
     if (item->word->advice != NULL && tables) {
-        log_warning("smtpd", "%s: restriction %s is historical; %s", where, item->word->name, item->word->advice);
+        log_warning("smtpd", "%s: restriction %s is historical; %s", where, item->word->name,
+                    item->word->advice);
     }
     if (argument.n == 0) {
         return 0;
@@ -225,7 +223,8 @@ stops_relay(const struct restriction_list *list)
     return false;
 }
 
-/* smtpd_restriction_classes: each is compiled before the lists, in order, so that later ones may name earlier ones. */
+/* smtpd_restriction_classes: each is compiled before the lists, in order, so that later ones may name earlier
+ * ones. */
 static int
 compile_classes(struct restriction_set *set, struct buf *error_r)
 {
@@ -234,7 +233,8 @@ compile_classes(struct restriction_set *set, struct buf *error_r)
 
     while (r == 0 && next_word(&rest, &name)) {
         if (set->class_count >= RESTRICTION_CLASSES_MAX) {
-            (void)buf_printf(error_r, "smtpd_restriction_classes: more than %d classes", RESTRICTION_CLASSES_MAX);
+            (void)buf_printf(error_r, "smtpd_restriction_classes: more than %d classes",
+                             RESTRICTION_CLASSES_MAX);
             return GW_ERR_CONFIG;
         }
         struct restriction_class *class = &set->classes[set->class_count];
@@ -243,7 +243,8 @@ compile_classes(struct restriction_set *set, struct buf *error_r)
             return GW_ERR_NOMEM;
         }
         const char *words = config_user(set->view, class->name);
-        r = restriction_compile(set, class->name, bytes_str(words != NULL ? words : ""), true, &class->list, error_r);
+        r = restriction_compile(set, class->name, bytes_str(words != NULL ? words : ""), true, &class->list,
+                                error_r);
         set->class_count++;
     }
     return r;
@@ -266,17 +267,19 @@ restriction_set_new(const struct config *view, struct router *router, struct res
         goto out;
     }
     for (size_t i = 0; i < sizeof(STAGES) / sizeof(STAGES[0]); i++) {
-        r = restriction_compile(set, PARAMS[STAGES[i].param].name, bytes_str(config_str(view, STAGES[i].param)), true,
+        r = restriction_compile(set, PARAMS[STAGES[i].param].name,
+                                bytes_str(config_str(view, STAGES[i].param)), true,
                                 &set->lists[STAGES[i].stage], error_r);
         if (r != 0) {
             goto out;
         }
     }
     if (!stops_relay(&set->lists[STAGE_RELAY]) && !stops_relay(&set->lists[STAGE_RECIPIENT])) {
-        (void)buf_printf(error_r,
-                         "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one "
-                         "working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, "
-                         "defer_if_permit or check_relay_domains");
+        (void)buf_printf(
+            error_r,
+            "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one "
+            "working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, "
+            "defer_if_permit or check_relay_domains");
         r = GW_ERR_CONFIG;
         goto out;
     }
@@ -318,8 +321,9 @@ note(struct restriction_run *run, const struct restriction_item *item, enum rest
     static const char *const STEPS[] = {"dunno", "permit", "reject"};
 
     if (step != STEP_DUNNO && run->facts->evidence != NULL) {
-        evidence_add(run->facts->evidence, EV_RESTRICTION, bytes_str(item->word->name), bytes_str(item->argument),
-                     bytes_str(STEPS[step]), step == STEP_REFUSE ? bytes_buf(&run->answer->text) : (struct bytes){0},
+        evidence_add(run->facts->evidence, EV_RESTRICTION, bytes_str(item->word->name),
+                     bytes_str(item->argument), bytes_str(STEPS[step]),
+                     step == STEP_REFUSE ? bytes_buf(&run->answer->text) : (struct bytes){0},
                      step == STEP_REFUSE ? run->answer->code : 0);
     }
 }
@@ -328,9 +332,11 @@ enum restriction_step
 restriction_run_list(struct restriction_run *run, const struct restriction_list *list)
 {
     enum restriction_step step = STEP_DUNNO;
+    bool inherited = run->warn_only; /* warn_if_reject before a class holds for all of it */
 
     if (run->depth >= RESTRICTION_DEPTH_MAX) {
-        return restriction_refuse(run, STAGE_SUBJECTS[run->stage], 451, "4.3.5", "Server configuration error");
+        return restriction_refuse(run, STAGE_SUBJECTS[run->stage], 451, "4.3.5",
+                                  "Server configuration error");
     }
     run->depth++;
     for (size_t i = 0; i < list->count && step == STEP_DUNNO; i++) {
@@ -343,7 +349,7 @@ restriction_run_list(struct restriction_run *run, const struct restriction_list 
             step = item->word->check(run, item);
             note(run, item, step);
         }
-        if (warn_before) {
+        if (warn_before && !inherited) {
             run->warn_only = false; /* warn_if_reject holds for one word */
         }
     }

@@ -1,9 +1,9 @@
 /*
  * restriction_access - check_*_access: the subject is looked up in a table, the answer acts (access(5)).
  *
- * Before: restriction.c; after: the effects (HOLD, FILTER, PREPEND ...) that receive applies to the message, or a
- * refusal. A table that cannot answer refuses with 451 4.3.5, as Postfix does; it never counts as "not found". A
- * right-hand side that is no action is a list of restrictions, compiled on the spot without tables.
+ * Before: restriction.c; after: the effects (HOLD, FILTER, PREPEND ...) that receive applies to the message,
+ * or a refusal. A table that cannot answer refuses with 451 4.3.5, as Postfix does; it never counts as "not
+ * found". A right-hand side that is no action is a list of restrictions, compiled on the spot without tables.
  */
 #include "policy/restriction_internal.h"
 
@@ -14,16 +14,14 @@
 #include "base/log.h"
 
 static void
-log_effect(const struct restriction_run *run, enum restriction_subject subject, const char *action, const char *what,
-           struct bytes text)
+log_effect(const struct restriction_run *run, enum restriction_subject subject, const char *action,
+           const char *what, struct bytes text)
 {
     struct buf line;
-    struct bytes value = restriction_subject_value(run, subject);
 
     buf_init(&line, 2 * RESTRICTION_TEXT_MAX);
-    (void)buf_append_byte(&line, '<');
-    (void)buf_append_printable(&line, value, RESTRICTION_TEXT_MAX / 2, true);
-    (void)buf_printf(&line, ">: %s ", restriction_subject_class(subject));
+    restriction_append_subject(run, subject, &line);
+    (void)buf_printf(&line, ": %s ", restriction_subject_class(subject));
     if (text.n > 0) {
         (void)buf_append_printable(&line, text, RESTRICTION_TEXT_MAX / 2, true);
     } else {
@@ -85,23 +83,47 @@ set_target(struct buf *out, struct bytes text)
     return STEP_DUNNO;
 }
 
-enum effect { EFFECT_OK, EFFECT_DUNNO, EFFECT_REJECT, EFFECT_DEFER, EFFECT_DEFER_IF_PERMIT, EFFECT_DEFER_IF_REJECT,
-              EFFECT_WARN, EFFECT_INFO, EFFECT_HOLD, EFFECT_DISCARD, EFFECT_FILTER, EFFECT_REDIRECT, EFFECT_PREPEND,
-              EFFECT_BCC };
+enum effect {
+    EFFECT_OK,
+    EFFECT_DUNNO,
+    EFFECT_REJECT,
+    EFFECT_DEFER,
+    EFFECT_DEFER_IF_PERMIT,
+    EFFECT_DEFER_IF_REJECT,
+    EFFECT_WARN,
+    EFFECT_INFO,
+    EFFECT_HOLD,
+    EFFECT_DISCARD,
+    EFFECT_FILTER,
+    EFFECT_REDIRECT,
+    EFFECT_PREPEND,
+    EFFECT_BCC
+};
 
 static const struct {
     const char *word;
     enum effect effect;
 } EFFECTS[] = {
-    {"OK", EFFECT_OK},           {"RELAY", EFFECT_OK},       {"DUNNO", EFFECT_DUNNO},
-    {"REJECT", EFFECT_REJECT},   {"DEFER", EFFECT_DEFER},    {"DEFER_IF_PERMIT", EFFECT_DEFER_IF_PERMIT},
-    {"WARN", EFFECT_WARN},       {"INFO", EFFECT_INFO},      {"DEFER_IF_REJECT", EFFECT_DEFER_IF_REJECT},
-    {"HOLD", EFFECT_HOLD},       {"DISCARD", EFFECT_DISCARD}, {"FILTER", EFFECT_FILTER},
-    {"REDIRECT", EFFECT_REDIRECT}, {"PREPEND", EFFECT_PREPEND}, {"BCC", EFFECT_BCC},
+    {"OK", EFFECT_OK},
+    {"RELAY", EFFECT_OK},
+    {"DUNNO", EFFECT_DUNNO},
+    {"REJECT", EFFECT_REJECT},
+    {"DEFER", EFFECT_DEFER},
+    {"DEFER_IF_PERMIT", EFFECT_DEFER_IF_PERMIT},
+    {"WARN", EFFECT_WARN},
+    {"INFO", EFFECT_INFO},
+    {"DEFER_IF_REJECT", EFFECT_DEFER_IF_REJECT},
+    {"HOLD", EFFECT_HOLD},
+    {"DISCARD", EFFECT_DISCARD},
+    {"FILTER", EFFECT_FILTER},
+    {"REDIRECT", EFFECT_REDIRECT},
+    {"PREPEND", EFFECT_PREPEND},
+    {"BCC", EFFECT_BCC},
 };
 
 static enum restriction_step
-apply_effect(struct restriction_run *run, enum restriction_subject subject, enum effect effect, struct bytes text)
+apply_effect(struct restriction_run *run, enum restriction_subject subject, enum effect effect,
+             struct bytes text)
 {
     struct restriction_effects *effects = run->effects;
     char pended[RESTRICTION_TEXT_MAX];
@@ -160,7 +182,8 @@ apply_effect(struct restriction_run *run, enum restriction_subject subject, enum
 
 /* "reject_unauth_destination, permit", or the name of a restriction class, on the right-hand side. */
 static enum restriction_step
-run_words(struct restriction_run *run, enum restriction_subject subject, const char *table, struct bytes words)
+run_words(struct restriction_run *run, enum restriction_subject subject, const char *table,
+          struct bytes words)
 {
     struct restriction_list list;
     struct buf why;
@@ -179,7 +202,8 @@ run_words(struct restriction_run *run, enum restriction_subject subject, const c
 }
 
 enum restriction_step
-restriction_act(struct restriction_run *run, enum restriction_subject subject, const char *table, struct bytes action)
+restriction_act(struct restriction_run *run, enum restriction_subject subject, const char *table,
+                struct bytes action)
 {
     struct bytes rest = bytes_trim(action), word;
     uint64_t code;
@@ -192,8 +216,8 @@ restriction_act(struct restriction_run *run, enum restriction_subject subject, c
         if (word.n != 3 || (word.p[0] != '4' && word.p[0] != '5')) {
             return STEP_PERMIT; /* all-numeric: as OK, for address-based relay authorisation schemes */
         }
-        return refuse_with(run, subject, (int)code, word.p[0] == '4' ? "4.7.1" : "5.7.1", "Access denied", text,
-                           false);
+        return refuse_with(run, subject, (int)code, word.p[0] == '4' ? "4.7.1" : "5.7.1", "Access denied",
+                           text, false);
     }
     for (size_t i = 0; i < sizeof(EFFECTS) / sizeof(EFFECTS[0]); i++) {
         if (bytes_equal_nocase(word, bytes_str(EFFECTS[i].word))) {
@@ -205,7 +229,8 @@ restriction_act(struct restriction_run *run, enum restriction_subject subject, c
 
 /* The keys of the subject in Postfix's order: access(5). */
 static int
-find_subject(struct restriction_run *run, enum restriction_subject subject, struct table *table, struct table_hit *hit)
+find_subject(struct restriction_run *run, enum restriction_subject subject, struct table *table,
+             struct table_hit *hit)
 {
     const struct restriction_facts *facts = run->facts;
     const char *delimiter = config_str(run->view, P_recipient_delimiter);
@@ -253,7 +278,8 @@ restriction_access(struct restriction_run *run, const struct restriction_item *i
     if (run->facts->evidence != NULL) {
         evidence_add(run->facts->evidence, EV_LOOKUP, bytes_str(table_spec(item->table)),
                      restriction_subject_value(run, subject),
-                     r == 0 ? bytes_buf(&hit.value) : bytes_str(r == GW_ERR_NOTFOUND ? "not found" : "cannot tell"),
+                     r == 0 ? bytes_buf(&hit.value)
+                            : bytes_str(r == GW_ERR_NOTFOUND ? "not found" : "cannot tell"),
                      (struct bytes){0}, hit.line);
     }
     if (r == 0) {

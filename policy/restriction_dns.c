@@ -1,9 +1,10 @@
 /*
- * restriction_dns - words that ask DNS: client and HELO names, sender and recipient domains, block and allow lists.
+ * restriction_dns - words that ask DNS: client and HELO names, sender and recipient domains, block and allow
+ * lists.
  *
- * Before: restriction.c; asks the resolver role through the thread's own client. An answer that cannot be had now is
- * a deferral where the word would have refused (unknown_*_tempfail_action is defer_if_permit), and no listing for a
- * block list, as in Postfix.
+ * Before: restriction.c; asks the resolver role through the thread's own client. An answer that cannot be had
+ * now is a deferral where the word would have refused (unknown_*_tempfail_action is defer_if_permit), and no
+ * listing for a block list, as in Postfix.
  */
 #include "policy/restriction_internal.h"
 
@@ -25,7 +26,11 @@ ask(struct restriction_run *run, const char *name, enum dns_type type, struct dn
     if (run->facts->evidence != NULL) {
         static const char *const WORDS[] = {"tempfail", "found", "nodata", "nxdomain"};
 
-        evidence_add(run->facts->evidence, EV_DNS, bytes_str(name), bytes_str(type == DNS_MX ? "MX" : type == DNS_TXT ? "TXT" : type == DNS_AAAA ? "AAAA" : "A"),
+        evidence_add(run->facts->evidence, EV_DNS, bytes_str(name),
+                     bytes_str(type == DNS_MX     ? "MX"
+                               : type == DNS_TXT  ? "TXT"
+                               : type == DNS_AAAA ? "AAAA"
+                                                  : "A"),
                      bytes_str(r == 0 ? WORDS[(*answer_r)->status] : "error"), (struct bytes){0}, 0);
     }
     return r;
@@ -153,8 +158,9 @@ restriction_unknown_helo(struct restriction_run *run, const struct restriction_i
     }
     return found != DOMAIN_UNKNOWN
                ? STEP_DUNNO
-               : restriction_refuse(run, SUBJECT_HELO, (int)config_int(run->view, P_unknown_hostname_reject_code),
-                                    "4.7.1", "Host not found");
+               : restriction_refuse(run, SUBJECT_HELO,
+                                    (int)config_int(run->view, P_unknown_hostname_reject_code), "4.7.1",
+                                    "Host not found");
 }
 
 /* reject_unknown_sender_domain, reject_unknown_recipient_domain: not for domains of ours. */
@@ -181,8 +187,12 @@ restriction_unknown_domain(struct restriction_run *run, const struct restriction
         return restriction_defer_if_permit(run, item->word->subject, 450, status, "Domain not found");
     }
     if (found == DOMAIN_NULL_MX) {
+        char reason[RESTRICTION_TEXT_MAX];
+
+        (void)snprintf(reason, sizeof(reason), "Domain %.*s does not accept mail (nullMX)",
+                       BYTES_FMT(domain));
         return restriction_refuse(run, item->word->subject, sender ? 550 : 556, sender ? "5.7.27" : "5.1.10",
-                                  "Domain does not accept mail (nullMX)");
+                                  reason);
     }
     return found == DOMAIN_KNOWN
                ? STEP_DUNNO
@@ -215,7 +225,8 @@ ask_list(struct restriction_run *run, const struct dnsbl_site *site, const char 
     return listed;
 }
 
-/* Expands default_rbl_reply's macros: $name, ${name}, ${name?text}. One level, which is what the default needs. */
+/* Expands default_rbl_reply's macros: $name, ${name}, ${name?text}. One level, which is what the default
+ * needs. */
 static void
 expand_reply(const char *template, const char *const (*macros)[2], size_t count, struct buf *out)
 {
@@ -242,7 +253,8 @@ expand_reply(const char *template, const char *const (*macros)[2], size_t count,
             if (value[0] != '\0') {
                 char inner[RESTRICTION_TEXT_MAX];
 
-                (void)snprintf(inner, sizeof(inner), "%.*s", (int)(end - name - (ptrdiff_t)n - 1), name + n + 1);
+                (void)snprintf(inner, sizeof(inner), "%.*s", (int)(end - name - (ptrdiff_t)n - 1),
+                               name + n + 1);
                 expand_reply(inner, macros, count, out);
             }
         } else {
@@ -262,27 +274,32 @@ refuse_listed(struct restriction_run *run, enum restriction_subject subject, con
 
     (void)snprintf(code_text, sizeof(code_text), "%d", code);
     const char *const macros[][2] = {
-        {"rbl_code", code_text},      {"rbl_class", restriction_subject_class(subject)},
-        {"rbl_what", what},           {"rbl_domain", site->zone},
-        {"rbl_reason", reason},       {"client", run->facts->session->name},
+        {"rbl_code", code_text},
+        {"rbl_class", restriction_subject_class(subject)},
+        {"rbl_what", what},
+        {"rbl_domain", site->zone},
+        {"rbl_reason", reason},
+        {"client", run->facts->session->name},
         {"helo_name", run->facts->session->helo},
     };
     buf_init(&text, 2 * RESTRICTION_TEXT_MAX);
-    expand_reply(config_str(run->view, P_default_rbl_reply), macros, sizeof(macros) / sizeof(macros[0]), &text);
+    expand_reply(config_str(run->view, P_default_rbl_reply), macros, sizeof(macros) / sizeof(macros[0]),
+                 &text);
     /* The template begins with the code and may hold its own status; what follows is the text. */
     struct bytes rest = bytes_buf(&text), word;
     char dsn[12] = "5.7.1";
     uint64_t number;
 
-    if (bytes_next_token(&rest, " ", &word) && bytes_to_u64(word, &number) == 0 && number >= 400 && number < 600) {
+    if (bytes_next_token(&rest, " ", &word) && bytes_to_u64(word, &number) == 0 && number >= 400 &&
+        number < 600) {
         code = (int)number;
         rest = bytes_trim(rest);
     } else {
         rest = bytes_buf(&text);
     }
     char *line = bytes_dup_str(rest);
-    enum restriction_step step = restriction_refuse_text(
-        run, code, dsn, line != NULL ? line : "Service unavailable");
+    enum restriction_step step =
+        restriction_refuse_text(run, code, dsn, line != NULL ? line : "Service unavailable");
     free(line);
     buf_free(&text);
     return step;
@@ -347,8 +364,8 @@ enum restriction_step
 restriction_rhsbl(struct restriction_run *run, const struct restriction_item *item)
 {
     enum restriction_subject subject = restriction_subject_of(run, item);
-    struct bytes name = restriction_subject_value(run, subject);
-    char query[2 * DNS_NAME_MAX + 2], what[SESSION_HELO_MAX];
+    struct bytes name = restriction_subject_value(run, subject), shown = name;
+    char query[2 * DNS_NAME_MAX + 2], what[RESTRICTION_TEXT_MAX / 2];
     enum restriction_step step = STEP_DUNNO;
     struct buf reason;
 
@@ -358,10 +375,12 @@ restriction_rhsbl(struct restriction_run *run, const struct restriction_item *it
     if (subject == SUBJECT_SENDER || subject == SUBJECT_RECIPIENT) {
         name = restriction_domain_of(subject == SUBJECT_RECIPIENT ? run->facts->recipient : name);
     }
-    if (name.n == 0 || name.n > DNS_NAME_MAX || is_literal(name) || bytes_equal_nocase(name, BYTES_LIT("unknown"))) {
+    if (name.n == 0 || name.n > DNS_NAME_MAX || is_literal(name) ||
+        bytes_equal_nocase(name, BYTES_LIT("unknown"))) {
         return STEP_DUNNO;
     }
-    (void)snprintf(what, sizeof(what), "%.*s", BYTES_FMT(name));
+    (void)snprintf(what, sizeof(what), "%.*s",
+                   BYTES_FMT(shown)); /* an address is named whole, as by Postfix */
     (void)snprintf(query, sizeof(query), "%.*s.%s", BYTES_FMT(name), item->site->zone);
     buf_init(&reason, RESTRICTION_TEXT_MAX);
     if (strlen(query) <= DNS_NAME_MAX && ask_list(run, item->site, query, &reason)) {

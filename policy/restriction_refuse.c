@@ -1,8 +1,8 @@
 /*
  * restriction_refuse - what a refusal says: the thing it is about, its class, code, status and text.
  *
- * Before: every word that refuses; after: restriction_run() hands the answer to receive. Under warn_if_reject the
- * refusal only becomes a log line "reject_warning" and the list goes on.
+ * Before: every word that refuses; after: restriction_run() hands the answer to receive. Under warn_if_reject
+ * the refusal only becomes a log line "reject_warning" and the list goes on.
  */
 #include "policy/restriction_internal.h"
 
@@ -12,10 +12,14 @@
 #include "base/error.h"
 
 static const char *const CLASSES[] = {
-    [SUBJECT_CLIENT] = "Client host",       [SUBJECT_REVERSE_CLIENT] = "Unverified Client host",
-    [SUBJECT_HELO] = "Helo command",        [SUBJECT_SENDER] = "Sender address",
-    [SUBJECT_RECIPIENT] = "Recipient address", [SUBJECT_DATA] = "Data command",
-    [SUBJECT_END_OF_DATA] = "End-of-data",  [SUBJECT_ETRN] = "Etrn command",
+    [SUBJECT_CLIENT] = "Client host",
+    [SUBJECT_REVERSE_CLIENT] = "Unverified Client host",
+    [SUBJECT_HELO] = "Helo command",
+    [SUBJECT_SENDER] = "Sender address",
+    [SUBJECT_RECIPIENT] = "Recipient address",
+    [SUBJECT_DATA] = "Data command",
+    [SUBJECT_END_OF_DATA] = "End-of-data",
+    [SUBJECT_ETRN] = "Etrn command",
     [SUBJECT_LIST] = "Client host",
 };
 
@@ -66,8 +70,9 @@ restriction_subject_value(const struct restriction_run *run, enum restriction_su
 }
 
 /* "<value>" as replies name the subject; a client is named "name[address]". */
-static void
-append_subject(const struct restriction_run *run, enum restriction_subject subject, struct buf *out)
+void
+restriction_append_subject(const struct restriction_run *run, enum restriction_subject subject,
+                           struct buf *out)
 {
     (void)buf_append_byte(out, '<');
     (void)buf_append_printable(out, restriction_subject_value(run, subject), RESTRICTION_TEXT_MAX / 2, true);
@@ -117,9 +122,10 @@ restriction_refuse_text(struct restriction_run *run, int code, const char *dsn, 
 }
 
 static void
-form_text(const struct restriction_run *run, enum restriction_subject subject, const char *reason, struct buf *out)
+form_text(const struct restriction_run *run, enum restriction_subject subject, const char *reason,
+          struct buf *out)
 {
-    append_subject(run, subject, out);
+    restriction_append_subject(run, subject, out);
     (void)buf_printf(out, ": %s rejected: ", restriction_subject_class(subject));
     (void)buf_append_printable(out, bytes_str(reason), RESTRICTION_TEXT_MAX / 2, true);
 }
@@ -157,8 +163,8 @@ restriction_pend(struct restriction_run *run, bool if_permit, int code, const ch
 }
 
 enum restriction_step
-restriction_defer_if_permit(struct restriction_run *run, enum restriction_subject subject, int code, const char *dsn,
-                            const char *reason)
+restriction_defer_if_permit(struct restriction_run *run, enum restriction_subject subject, int code,
+                            const char *dsn, const char *reason)
 {
     struct buf text;
 

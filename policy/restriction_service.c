@@ -2,8 +2,8 @@
  * restriction_service - check_policy_service: asks a policy server over Postfix's delegation protocol
  * (SMTPD_POLICY_README): name=value lines, an empty line, and "action=..." back.
  *
- * Before: restriction.c; after: the action is that of an access table. A server that cannot be asked, or answers
- * nonsense, is smtpd_policy_service_default_action: 451 4.3.5 by default.
+ * Before: restriction.c; after: the action is that of an access table. A server that cannot be asked, or
+ * answers nonsense, is smtpd_policy_service_default_action: 451 4.3.5 by default.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,15 +18,18 @@
 
 enum { ATTRIBUTE_MAX = 2048, LINE_BYTES_MAX = 4096 };
 
+/* The command under way: a list of an earlier stage may have waited for RCPT (smtpd_delay_reject). */
 static const char *
-protocol_state(enum restriction_stage stage)
+protocol_state(const struct restriction_run *run)
 {
     static const char *const STATES[STAGE_COUNT] = {
-        [STAGE_CLIENT] = "RCPT", [STAGE_HELO] = "RCPT",          [STAGE_SENDER] = "RCPT",
-        [STAGE_RELAY] = "RCPT",  [STAGE_RECIPIENT] = "RCPT",     [STAGE_DATA] = "DATA",
-        [STAGE_ETRN] = "ETRN",   [STAGE_END_OF_DATA] = "END-OF-MESSAGE", [STAGE_VRFY] = "VRFY",
+        [STAGE_CLIENT] = "CONNECT", [STAGE_HELO] = "HELO",
+        [STAGE_SENDER] = "MAIL",    [STAGE_RELAY] = "RCPT",
+        [STAGE_RECIPIENT] = "RCPT", [STAGE_DATA] = "DATA",
+        [STAGE_ETRN] = "ETRN",      [STAGE_END_OF_DATA] = "END-OF-MESSAGE",
+        [STAGE_VRFY] = "VRFY",
     };
-    return STATES[stage];
+    return run->facts->has_recipient && run->stage < STAGE_RELAY ? "RCPT" : STATES[run->stage];
 }
 
 /* A value may not end its line: what the client said is printable before it goes out. */
@@ -47,37 +50,52 @@ send_request(const struct restriction_run *run, struct stream *stream)
 {
     const struct restriction_facts *facts = run->facts;
     const struct session_facts *session = facts->session;
-    char address[NET_ADDR_TEXT_MAX], server[NET_ADDR_TEXT_MAX], count[24], size[24], port[12];
+    char address[NET_ADDR_TEXT_MAX], server[NET_ADDR_TEXT_MAX], count[24], size[24], port[12],
+        server_port[12], bits[12];
 
     net_addr_format(&session->client, address);
     net_addr_format(&session->server, server);
-    (void)snprintf(count, sizeof(count), "%zu", run->stage > STAGE_RECIPIENT ? facts->envelope->recipient_count : 0);
+    (void)snprintf(count, sizeof(count), "%zu",
+                   run->stage > STAGE_RECIPIENT ? facts->envelope->recipient_count : 0);
     (void)snprintf(size, sizeof(size), "%llu", (unsigned long long)facts->size);
     (void)snprintf(port, sizeof(port), "%u", session->client.port);
+    (void)snprintf(server_port, sizeof(server_port), "%u", session->server.port);
+    (void)snprintf(bits, sizeof(bits), "%u", session->tls_bits);
     const struct {
         const char *name;
         struct bytes value;
     } attributes[] = {
         {"request", BYTES_LIT("smtpd_access_policy")},
-        {"protocol_state", bytes_str(protocol_state(run->stage))},
+        {"protocol_state", bytes_str(protocol_state(run))},
         {"protocol_name", bytes_str(session->protocol)},
         {"client_address", bytes_str(address)},
         {"client_name", bytes_str(session->name)},
         {"client_port", bytes_str(port)},
         {"reverse_client_name", bytes_str(session->reverse_name)},
         {"server_address", bytes_str(server)},
+        {"server_port", bytes_str(server_port)},
         {"helo_name", bytes_str(session->helo)},
         {"sender", facts->sender},
-        {"recipient", facts->recipient},
+        {"recipient", run->stage == STAGE_ETRN ? (struct bytes){0} : facts->recipient},
         {"recipient_count", bytes_str(count)},
         {"queue_id", bytes_str(facts->envelope->queue_id)},
         {"instance", bytes_str(session->ident)},
         {"size", bytes_str(size)},
+        {"etrn_domain", run->stage == STAGE_ETRN ? facts->recipient : (struct bytes){0}},
+        {"stress", {0}},
         {"sasl_method", bytes_str(session->sasl_method)},
         {"sasl_username", bytes_str(session->sasl_user)},
+        {"sasl_sender", {0}},
+        {"ccert_subject", {0}},
+        {"ccert_issuer", {0}},
+        {"ccert_fingerprint", {0}},
+        {"ccert_pubkey_fingerprint", {0}},
         {"encryption_protocol", bytes_str(session->tls_protocol)},
         {"encryption_cipher", bytes_str(session->tls_cipher)},
+        {"encryption_keysize", bytes_str(bits)},
         {"policy_context", bytes_str(config_str(run->view, P_smtpd_policy_service_policy_context))},
+        {"compatibility_level", bytes_str(config_str(run->view, P_compatibility_level))},
+        {"mail_version", bytes_str(config_str(run->view, P_mail_version))},
     };
     int r = 0;
 
@@ -118,7 +136,8 @@ connect_server(const struct restriction_run *run, const char *server, int64_t de
     if (bytes_has_prefix_nocase(text, BYTES_LIT("unix:"))) {
         char path[1024];
 
-        (void)snprintf(path, sizeof(path), "%s%s%s", server[5] == '/' ? "" : config_str(run->view, P_queue_directory),
+        (void)snprintf(path, sizeof(path), "%s%s%s",
+                       server[5] == '/' ? "" : config_str(run->view, P_queue_directory),
                        server[5] == '/' ? "" : "/", server + 5);
         return net_connect_unix(path, deadline_ms, fd_r);
     }
@@ -131,7 +150,8 @@ connect_server(const struct restriction_run *run, const char *server, int64_t de
         host = BYTES_LIT("127.0.0.1");
     }
     if (colon < 0 || net_addr_parse(host, &addr) != 0 ||
-        bytes_to_u64(bytes_sub(text, (size_t)colon + 1, text.n), &port) != 0 || port == 0 || port > UINT16_MAX) {
+        bytes_to_u64(bytes_sub(text, (size_t)colon + 1, text.n), &port) != 0 || port == 0 ||
+        port > UINT16_MAX) {
         return GW_ERR_CONFIG;
     }
     addr.port = (uint16_t)port;
@@ -169,7 +189,8 @@ restriction_policy_service(struct restriction_run *run, const struct restriction
 
     /* "{ inet:host:port, timeout=10s, default_action=DUNNO }": the server is the first word. */
     if (!bytes_next_token(&words, ", \t", &server) || (name = bytes_dup_str(server)) == NULL) {
-        return restriction_refuse(run, restriction_subject_of(run, item), 451, "4.3.5", "Server configuration error");
+        return restriction_refuse(run, restriction_subject_of(run, item), 451, "4.3.5",
+                                  "Server configuration error");
     }
     buf_init(&action, ATTRIBUTE_MAX);
     int r = ask(run, name, &action);

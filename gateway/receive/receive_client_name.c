@@ -1,9 +1,10 @@
 /*
- * receive_client_name - the client's verified host name: PTR of its address, and the name's addresses must hold it.
+ * receive_client_name - the client's verified host name: PTR of its address, and the name's addresses must
+ * hold it.
  *
- * Before: receive_session.c at connect. As Postfix's smtpd_peer: the name is "unknown" unless both directions agree;
- * a resolver that cannot answer gives the TEMP state, which restrictions answer with 450, never with a refusal for
- * good. Loopback is known without asking, as any hosts file would say.
+ * Before: receive_session.c at connect. As Postfix's smtpd_peer: the name is "unknown" unless both directions
+ * agree; a resolver that cannot answer gives the TEMP state, which restrictions answer with 450, never with a
+ * refusal for good. Loopback is known without asking, as any hosts file would say.
  */
 #include "receive/receive_session.h"
 

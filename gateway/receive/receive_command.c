@@ -1,9 +1,10 @@
 /*
  * receive_command - reads a command line and runs its verb; keeps the limits on errors and junk.
  *
- * Before: receive_session.c's loop; after: one file per verb. Replies of pipelined commands are sent together: the
- * stream is flushed only when no whole line is waiting. A verb that must be the last of a group (RFC 2920 section 3.1)
- * with more input behind it is the pipelining violation that reject_unauth_pipelining asks about.
+ * Before: receive_session.c's loop; after: one file per verb. Replies of pipelined commands are sent
+ * together: the stream is flushed only when no whole line is waiting. A verb that must be the last of a group
+ * (RFC 2920 section 3.1) with more input behind it is the pipelining violation that reject_unauth_pipelining
+ * asks about.
  */
 #include <poll.h>
 #include <string.h>
@@ -76,7 +77,8 @@ skip_line(struct receive_session *session)
     return r != 0 ? r : GW_ERR_LIMIT;
 }
 
-/* One line. The view stays valid while the command runs: what follows it in the buffer is consumed only later. */
+/* One line. The view stays valid while the command runs: what follows it in the buffer is consumed only
+ * later. */
 static int
 read_line(struct receive_session *session, struct bytes *line_r)
 {
@@ -141,8 +143,8 @@ refuse_unknown(struct receive_session *session, const struct smtp_command *comma
         (void)buf_append_printable(&shown, command->word, COMMAND_LOG_MAX / 2, true);
         (void)buf_append_byte(&shown, ' ');
         (void)buf_append_printable(&shown, command->argument, COMMAND_LOG_MAX / 2, true);
-        log_warning("smtpd", "non-SMTP command from %s: %s", receive_session_client(session, client, sizeof(client)),
-                    buf_str(&shown));
+        log_warning("smtpd", "non-SMTP command from %s: %s",
+                    receive_session_client(session, client, sizeof(client)), buf_str(&shown));
         buf_free(&shown);
         return say_goodbye(session, 221, "2.7.0", "Error: I can break rules, too. Goodbye.");
     }
@@ -211,7 +213,8 @@ receive_command_next(struct receive_session *session, enum smtp_verb *last_r)
     if ((r = read_line(session, &line)) != 0) {
         return r == GW_ERR_LIMIT ? skip_line(session) : r;
     }
-    /* The line is a view into the stream's buffer, so the byte behind it tells whether it ended in a bare LF. */
+    /* The line is a view into the stream's buffer, so the byte behind it tells whether it ended in a bare LF.
+     */
     if (session->port->bare_newline == BARE_NEWLINE_REJECT && line.p[line.n] != '\r') {
         return say_goodbye(session, 521, "5.5.2", "Error: bare <LF> received");
     }

@@ -1,5 +1,6 @@
 /*
- * receive_content - see the header. Before: receive_data.c; after: receive_disposition.c reads the sealed memfd.
+ * receive_content - see the header. Before: receive_data.c; after: receive_disposition.c reads the sealed
+ * memfd.
  */
 #include "receive/receive_content.h"
 

@@ -1,9 +1,9 @@
 /*
  * receive_data - DATA and BDAT: the content arrives.
  *
- * Before: RCPT; after: receive_disposition.c answers for the message. DATA ends only at CRLF.CRLF; BDAT (RFC 3030) by
- * count. Content that will be refused anyway (too large, no memory) is still read to its end, so that the reply is
- * the answer to the message and not to a fragment of it.
+ * Before: RCPT; after: receive_disposition.c answers for the message. DATA ends only at CRLF.CRLF; BDAT (RFC
+ * 3030) by count. Content that will be refused anyway (too large, no memory) is still read to its end, so
+ * that the reply is the answer to the message and not to a fragment of it.
  */
 #include <string.h>
 
@@ -53,7 +53,8 @@ finish_message(struct receive_session *session)
     if (r != 0) {
         r = reply_failure(session, r);
     } else {
-        r = receive_restrict(session, &STAGE, 1, "END-OF-MESSAGE", (struct bytes){0}, (struct bytes){0}, &permitted);
+        r = receive_restrict(session, &STAGE, 1, "END-OF-MESSAGE", (struct bytes){0}, (struct bytes){0},
+                             &permitted);
         if (r == 0 && permitted) {
             receive_apply_effects(session);
             r = receive_disposition(session);
@@ -194,7 +195,8 @@ receive_bdat(struct receive_session *session, const struct smtp_command *command
     bool go_on;
     int r;
 
-    if (!bytes_next_token(&rest, " \t", &size_text) || bytes_to_u64(size_text, &size) != 0 || size > INT64_MAX ||
+    if (!bytes_next_token(&rest, " \t", &size_text) || bytes_to_u64(size_text, &size) != 0 ||
+        size > INT64_MAX ||
         (bytes_next_token(&rest, " \t", &word) && !bytes_equal_nocase(word, BYTES_LIT("LAST"))) ||
         bytes_trim(rest).n > 0) {
         /* How much to skip is unknown: what follows cannot be told from commands. */

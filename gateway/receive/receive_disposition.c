@@ -1,10 +1,11 @@
 /*
- * receive_disposition - the content is complete: scan it, decide, hand it on, and only then answer the client.
+ * receive_disposition - the content is complete: scan it, decide, hand it on, and only then answer the
+ * client.
  *
- * Before: receive_data.c (the sealed content); after: the scan role for the report, policy/verdict.c for the decision,
- * policy/reinjection.c into the queue or the policy role's quarantine. A scan worker that is lost is tried once more
- * in another; without a report the verdict is "not scanned", never clean. 250 goes out only when the message is
- * durable where it belongs.
+ * Before: receive_data.c (the sealed content); after: the scan role for the report, policy/verdict.c for the
+ * decision, policy/reinjection.c into the queue or the policy role's quarantine. A scan worker that is lost
+ * is tried once more in another; without a report the verdict is "not scanned", never clean. 250 goes out
+ * only when the message is durable where it belongs.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@
 
 enum {
     SCAN_ATTEMPTS = 2,
-    SCAN_GRACE_MS = 5000,     /* over the pipeline's own budget: its answer is on the way */
+    SCAN_GRACE_MS = 5000, /* over the pipeline's own budget: its answer is on the way */
     SUBMIT_TIME_MS = 60000,
     QUARANTINE_TIME_MS = 60000,
     PAYLOAD_MAX = 16 * 1024 * 1024,
@@ -67,8 +68,8 @@ scan(struct receive_session *session, struct scan_report *report_r)
         if (r != GW_ERR_EOF && r != GW_ERR_SYS) {
             break;
         }
-        log_warning("smtpd", "%s: the scan worker was lost (%s); %s", session->envelope->queue_id, gw_strerror(r),
-                    attempt + 1 < SCAN_ATTEMPTS ? "trying another" : "giving up");
+        log_warning("smtpd", "%s: the scan worker was lost (%s); %s", session->envelope->queue_id,
+                    gw_strerror(r), attempt + 1 < SCAN_ATTEMPTS ? "trying another" : "giving up");
         r = attempt + 1 < SCAN_ATTEMPTS ? 0 : r;
     }
     buf_free(&payload);
@@ -131,9 +132,10 @@ static int
 refuse_for_now(struct receive_session *session, int error)
 {
     session->resource_event = true;
-    log_warning("smtpd", "%s: the message could not be stored: %s", session->envelope->queue_id, gw_strerror(error));
-    evidence_add(&session->tools->evidence, EV_QUEUE, bytes_str(session->envelope->queue_id), (struct bytes){0},
-                 bytes_str("failed"), bytes_str(gw_strerror(error)), error);
+    log_warning("smtpd", "%s: the message could not be stored: %s", session->envelope->queue_id,
+                gw_strerror(error));
+    evidence_add(&session->tools->evidence, EV_QUEUE, bytes_str(session->envelope->queue_id),
+                 (struct bytes){0}, bytes_str("failed"), bytes_str(gw_strerror(error)), error);
     if (error == GW_ERR_FULL) {
         return receive_reply(session, 452, "4.3.1", "Insufficient system storage");
     }
@@ -168,7 +170,8 @@ queue_message(struct receive_session *session, const struct verdict *verdict)
         return refuse_for_now(session, r);
     }
     evidence_add(&session->tools->evidence, EV_QUEUE, bytes_str(envelope->queue_id), envelope->message_id,
-                 envelope->sender, envelope->recipient_count > 0 ? envelope->recipients[0].address : (struct bytes){0},
+                 envelope->sender,
+                 envelope->recipient_count > 0 ? envelope->recipients[0].address : (struct bytes){0},
                  (int64_t)envelope->size);
     return reply_queued(session);
 }
@@ -200,7 +203,8 @@ quarantine_once(struct receive_session *session, struct bytes payload, char id_r
 
 /* Kept byte for byte with its report; the client hears 250 because the message is accounted for. */
 static int
-quarantine_message(struct receive_session *session, const struct verdict *verdict, const struct scan_report *report)
+quarantine_message(struct receive_session *session, const struct verdict *verdict,
+                   const struct scan_report *report)
 {
     struct buf payload, part;
     char id[WIRE_DETAIL_MAX] = "";
@@ -208,7 +212,8 @@ quarantine_message(struct receive_session *session, const struct verdict *verdic
 
     buf_init(&payload, PAYLOAD_MAX);
     buf_init(&part, PAYLOAD_MAX);
-    if ((r = envelope_pack(&part, session->envelope)) == 0 && (r = pack_bytes(&payload, bytes_buf(&part))) == 0) {
+    if ((r = envelope_pack(&part, session->envelope)) == 0 &&
+        (r = pack_bytes(&payload, bytes_buf(&part))) == 0) {
         buf_clear(&part);
         if ((r = scan_report_pack(&part, report)) == 0 && (r = pack_bytes(&payload, bytes_buf(&part))) == 0) {
             r = pack_str(&payload, verdict->reason);
@@ -226,8 +231,8 @@ quarantine_message(struct receive_session *session, const struct verdict *verdic
         return refuse_for_now(session, r);
     }
     log_info("cleanup", "%s: quarantine: id=%s: %s", session->envelope->queue_id, id, verdict->reason);
-    evidence_add(&session->tools->evidence, EV_QUARANTINE, bytes_str(id), bytes_str(session->envelope->queue_id),
-                 bytes_str("stored"), bytes_str(verdict->reason), 0);
+    evidence_add(&session->tools->evidence, EV_QUARANTINE, bytes_str(id),
+                 bytes_str(session->envelope->queue_id), bytes_str("stored"), bytes_str(verdict->reason), 0);
     return reply_queued(session);
 }
 

@@ -1,7 +1,8 @@
 /*
  * receive_helo - HELO and EHLO: who the client says it is, and what we offer.
  *
- * Before: receive_command.c; after: MAIL. A new greeting forgets the message under way (RFC 5321 section 4.1.4).
+ * Before: receive_command.c; after: MAIL. A new greeting forgets the message under way (RFC 5321
+ * section 4.1.4).
  */
 #include <stdio.h>
 #include <string.h>
@@ -26,9 +27,11 @@ is_offered(const struct receive_session *session, enum ehlo_keyword keyword)
     case EHLO_SMTPUTF8:
         return port->smtputf8;
     case EHLO_XCLIENT:
-        return port->xclient_hosts != NULL && match_list_client(port->xclient_hosts, NULL, &session->peer) == 1;
+        return port->xclient_hosts != NULL &&
+               match_list_client(port->xclient_hosts, NULL, &session->peer) == 1;
     case EHLO_XFORWARD:
-        return port->xforward_hosts != NULL && match_list_client(port->xforward_hosts, NULL, &session->peer) == 1;
+        return port->xforward_hosts != NULL &&
+               match_list_client(port->xforward_hosts, NULL, &session->peer) == 1;
     case EHLO_ETRN:
         return false;
     default:
@@ -85,10 +88,12 @@ greet(struct receive_session *session, const struct smtp_command *command, bool 
     int r;
 
     if (command->argument.n == 0) {
-        return receive_reply_error(session, 501, NULL, extended ? "Syntax: EHLO hostname" : "Syntax: HELO hostname");
+        return receive_reply_error(session, 501, NULL,
+                                   extended ? "Syntax: EHLO hostname" : "Syntax: HELO hostname");
     }
     if (session->has_sender || session->xforwarded) {
-        receive_session_reset_message(session); /* the facts of an XFORWARD as well: the new name is the client's own */
+        receive_session_reset_message(
+            session); /* the facts of an XFORWARD as well: the new name is the client's own */
     }
     buf_init(&name, SESSION_HELO_MAX);
     (void)buf_append_printable(&name, command->argument, SESSION_HELO_MAX - 1, true);
@@ -97,12 +102,14 @@ greet(struct receive_session *session, const struct smtp_command *command, bool 
     (void)snprintf(facts->protocol, sizeof(facts->protocol), "%s%s", extended ? "ESMTP" : "SMTP",
                    extended && facts->tls_protocol[0] != '\0' ? "S" : "");
     session->extended = extended;
-    if ((r = receive_restrict_early(session, STAGE_HELO, extended ? "EHLO" : "HELO", &permitted)) != 0 || !permitted) {
+    if ((r = receive_restrict_early(session, STAGE_HELO, extended ? "EHLO" : "HELO", &permitted)) != 0 ||
+        !permitted) {
         facts->helo[0] = '\0';
         return r;
     }
     session->state = RECEIVE_READY;
-    return extended ? reply_extensions(session) : receive_reply(session, 250, NULL, "%s", session->port->myhostname);
+    return extended ? reply_extensions(session)
+                    : receive_reply(session, 250, NULL, "%s", session->port->myhostname);
 }
 
 int

@@ -1,7 +1,8 @@
 /*
  * receive_mail - MAIL FROM: begins a message.
  *
- * Before: receive_command.c; after: RCPT. Parameters of SIZE, 8BITMIME, SMTPUTF8 and DSN (RFC 1870, 6152, 6531, 3461).
+ * Before: receive_command.c; after: RCPT. Parameters of SIZE, 8BITMIME, SMTPUTF8 and DSN (RFC 1870, 6152,
+ * 6531, 3461).
  */
 #include <stdio.h>
 #include <string.h>
@@ -133,8 +134,8 @@ check_state(struct receive_session *session, bool *go_on_r)
                                    session->state == RECEIVE_BDAT ? "Error: MAIL after BDAT"
                                                                   : "Error: nested MAIL command");
     }
-    if (session->counted && !rates_count(session->tools->shared->rates, &session->port->rates, &session->peer,
-                                         RATES_MESSAGE)) {
+    if (session->counted &&
+        !rates_count(session->tools->shared->rates, &session->port->rates, &session->peer, RATES_MESSAGE)) {
         net_addr_format(&session->peer, address);
         log_warning("smtpd", "Message delivery request rate limit exceeded: %s for service %s",
                     receive_session_client(session, client, sizeof(client)), session->port->service);

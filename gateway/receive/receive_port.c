@@ -1,8 +1,8 @@
 /*
  * receive_port - see the header. Before: receive_service.c; after: receive_session.c reads it.
  *
- * Everything a session could need from a file is opened here, before the jail. A table or list that does not open
- * refuses the port with the reason, so that master keeps the old generation.
+ * Everything a session could need from a file is opened here, before the jail. A table or list that does not
+ * open refuses the port with the reason, so that master keeps the old generation.
  */
 #include "receive/receive_port.h"
 
@@ -20,10 +20,18 @@ static const struct {
     const char *word;
     unsigned bit;
 } EHLO_WORDS[] = {
-    {"pipelining", EHLO_PIPELINING}, {"size", EHLO_SIZE},         {"vrfy", EHLO_VRFY},
-    {"etrn", EHLO_ETRN},             {"starttls", EHLO_STARTTLS}, {"enhancedstatuscodes", EHLO_ENHANCEDSTATUSCODES},
-    {"8bitmime", EHLO_8BITMIME},     {"dsn", EHLO_DSN},           {"smtputf8", EHLO_SMTPUTF8},
-    {"chunking", EHLO_CHUNKING},     {"xclient", EHLO_XCLIENT},   {"xforward", EHLO_XFORWARD},
+    {"pipelining", EHLO_PIPELINING},
+    {"size", EHLO_SIZE},
+    {"vrfy", EHLO_VRFY},
+    {"etrn", EHLO_ETRN},
+    {"starttls", EHLO_STARTTLS},
+    {"enhancedstatuscodes", EHLO_ENHANCEDSTATUSCODES},
+    {"8bitmime", EHLO_8BITMIME},
+    {"dsn", EHLO_DSN},
+    {"smtputf8", EHLO_SMTPUTF8},
+    {"chunking", EHLO_CHUNKING},
+    {"xclient", EHLO_XCLIENT},
+    {"xforward", EHLO_XFORWARD},
 };
 
 static unsigned
@@ -117,8 +125,8 @@ blame_named(const struct receive_port *port, size_t from, struct buf *error_r)
 }
 
 static int
-open_list(struct receive_port *port, enum param param, unsigned flags, bool null_when_empty, struct match_list **list_r,
-          struct buf *error_r)
+open_list(struct receive_port *port, enum param param, unsigned flags, bool null_when_empty,
+          struct match_list **list_r, struct buf *error_r)
 {
     const char *text = config_str(port->view, param);
 
@@ -140,8 +148,8 @@ open_lists(struct receive_port *port, struct buf *error_r)
     int r;
 
     if ((r = open_list(port, P_mynetworks, MATCH_ADDRESSES, false, &port->mynetworks, error_r)) != 0 ||
-        (r = open_list(port, P_smtpd_authorized_xclient_hosts, MATCH_ADDRESSES, true, &port->xclient_hosts, error_r)) !=
-            0 ||
+        (r = open_list(port, P_smtpd_authorized_xclient_hosts, MATCH_ADDRESSES, true, &port->xclient_hosts,
+                       error_r)) != 0 ||
         (r = open_list(port, P_smtpd_authorized_xforward_hosts, MATCH_ADDRESSES, true, &port->xforward_hosts,
                        error_r)) != 0 ||
         (r = open_list(port, P_smtpd_client_event_limit_exceptions, MATCH_ADDRESSES, false,
@@ -175,13 +183,16 @@ open_tls(struct receive_port *port, struct buf *error_r)
     };
 
     if (level[0] == '\0') {
-        level = config_bool(view, P_smtpd_enforce_tls) ? "encrypt" : config_bool(view, P_smtpd_use_tls) ? "may" : "none";
+        level = config_bool(view, P_smtpd_enforce_tls) ? "encrypt"
+                : config_bool(view, P_smtpd_use_tls)   ? "may"
+                                                       : "none";
     }
     if (strcmp(level, "none") == 0) {
         return 0;
     }
     if (strcmp(level, "may") != 0 && strcmp(level, "encrypt") != 0) {
-        (void)buf_printf(error_r, "smtpd_tls_security_level = %s: not a level; write none, may or encrypt", level);
+        (void)buf_printf(error_r, "smtpd_tls_security_level = %s: not a level; write none, may or encrypt",
+                         level);
         return GW_ERR_CONFIG;
     }
     port->tls_required = strcmp(level, "encrypt") == 0;
@@ -190,21 +201,23 @@ open_tls(struct receive_port *port, struct buf *error_r)
         options.opportunistic = false;
     }
     if (cert[0] == '\0' || strcmp(cert, "none") == 0) {
-        (void)buf_printf(error_r, "smtpd_tls_security_level = %s needs smtpd_tls_cert_file: name a PEM file with the "
-                                  "certificate and its key, or set the level to none",
+        (void)buf_printf(error_r,
+                         "smtpd_tls_security_level = %s needs smtpd_tls_cert_file: name a PEM file with the "
+                         "certificate and its key, or set the level to none",
                          level);
         return GW_ERR_CONFIG;
     }
     if (tls_context_new(&options, &port->tls) != 0) {
-        (void)buf_printf(error_r, "smtpd_tls_cert_file = %s: cannot be used; the log tells OpenSSL's reason", cert);
+        (void)buf_printf(error_r, "smtpd_tls_cert_file = %s: cannot be used; the log tells OpenSSL's reason",
+                         cert);
         return GW_ERR_CONFIG;
     }
     return 0;
 }
 
 int
-receive_port_new(const struct config *config, size_t service_index, int listen_fd, struct receive_port **port_r,
-                 struct buf *error_r)
+receive_port_new(const struct config *config, size_t service_index, int listen_fd,
+                 struct receive_port **port_r, struct buf *error_r)
 {
     int r = GW_ERR_NOMEM;
     const struct config_service *service = config_service(config, service_index);

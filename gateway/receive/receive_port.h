@@ -1,8 +1,9 @@
 /*
- * receive_port - one smtpd row of master.cf, ready to serve: its settings read once, its tables, lists and TLS opened.
+ * receive_port - one smtpd row of master.cf, ready to serve: its settings read once, its tables, lists and
+ * TLS opened.
  *
- * Made before the jail and never changed afterwards; shared by all threads of the port. A session reads its settings
- * here and nowhere else.
+ * Made before the jail and never changed afterwards; shared by all threads of the port. A session reads its
+ * settings here and nowhere else.
  */
 #ifndef RECEIVE_RECEIVE_PORT_H
 #define RECEIVE_RECEIVE_PORT_H
@@ -21,10 +22,10 @@ struct tls_context;
 
 struct receive_port {
     const struct config *view;
-    const char *service;          /* column 1 of master.cf */
-    int listen_fd;                /* -1 for the port that screen hands connections to */
+    const char *service; /* column 1 of master.cf */
+    int listen_fd;       /* -1 for the port that screen hands connections to */
     int max_sessions;
-    atomic_int threads, idle;     /* of this port */
+    atomic_int threads, idle; /* of this port */
 
     struct router *router;
     struct restriction_set *restrictions;
@@ -32,20 +33,21 @@ struct receive_port {
     struct match_list *xclient_hosts;  /* NULL when empty */
     struct match_list *xforward_hosts; /* NULL when empty */
     struct match_list *event_limit_exceptions;
-    struct tls_context *tls;      /* NULL: STARTTLS is not offered */
+    struct tls_context *tls; /* NULL: STARTTLS is not offered */
 
-    bool scan;                    /* content_filter = scan: */
-    const char *content_filter;   /* an external filter's transport:nexthop, or "" */
-    bool tls_required;            /* smtpd_tls_security_level = encrypt */
-    bool helo_required, delay_reject, peername_lookup, disable_vrfy, strict_envelopes, reject_unlisted_recipient;
+    bool scan;                  /* content_filter = scan: */
+    const char *content_filter; /* an external filter's transport:nexthop, or "" */
+    bool tls_required;          /* smtpd_tls_security_level = encrypt */
+    bool helo_required, delay_reject, peername_lookup, disable_vrfy, strict_envelopes,
+        reject_unlisted_recipient;
     bool smtputf8;
-    unsigned ehlo_discard;        /* bits: enum ehlo_keyword */
+    unsigned ehlo_discard; /* bits: enum ehlo_keyword */
     enum bare_newline bare_newline;
     int64_t timeout_ms;
     int64_t starttls_timeout_ms;
     int64_t scan_time_ms;
     int64_t error_sleep_ms;
-    int64_t message_size_limit;   /* 0: unlimited */
+    int64_t message_size_limit; /* 0: unlimited */
     int64_t recipient_overshoot_limit, recipient_limit;
     int64_t hopcount_limit;
     int64_t soft_error_limit, hard_error_limit, junk_command_limit;
@@ -53,7 +55,7 @@ struct receive_port {
     int64_t header_size_limit;
     int tls_loglevel;
     struct rates_limits rates;
-    char *banner;                 /* smtpd_banner, expanded */
+    char *banner; /* smtpd_banner, expanded */
     const char *myhostname;
     const char *mail_name;
 };
@@ -73,9 +75,10 @@ enum ehlo_keyword {
     EHLO_XFORWARD = 2048,
 };
 
-/* service_index: the row. listen_fd: taken over; -1 for type "pass". error_r: what and where. GW_ERR_CONFIG. */
-int receive_port_new(const struct config *config, size_t service_index, int listen_fd, struct receive_port **port_r,
-                     struct buf *error_r);
+/* service_index: the row. listen_fd: taken over; -1 for type "pass". error_r: what and where. GW_ERR_CONFIG.
+ */
+int receive_port_new(const struct config *config, size_t service_index, int listen_fd,
+                     struct receive_port **port_r, struct buf *error_r);
 void receive_port_free(struct receive_port **port);
 
 #endif

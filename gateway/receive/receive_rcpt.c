@@ -1,9 +1,9 @@
 /*
  * receive_rcpt - RCPT TO: may this client send to this recipient, and where does the address lead.
  *
- * Before: MAIL; after: DATA. All delayed restriction lists run here. An accepted recipient is rewritten and expanded
- * as Postfix's cleanup does (canonical, virtual alias), so the queue gets final addresses. The queue id is given out
- * at the first accepted recipient, and logged with the client.
+ * Before: MAIL; after: DATA. All delayed restriction lists run here. An accepted recipient is rewritten and
+ * expanded as Postfix's cleanup does (canonical, virtual alias), so the queue gets final addresses. The queue
+ * id is given out at the first accepted recipient, and logged with the client.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,8 @@
 
 enum { ORCPT_MAX = 500, ADDRESS_BUF = 2 * ENVELOPE_ADDRESS_MAX };
 
-static const enum restriction_stage DELAYED[] = {STAGE_CLIENT, STAGE_HELO, STAGE_SENDER, STAGE_RELAY, STAGE_RECIPIENT};
+static const enum restriction_stage DELAYED[] = {STAGE_CLIENT, STAGE_HELO, STAGE_SENDER, STAGE_RELAY,
+                                                 STAGE_RECIPIENT};
 
 static int
 parse_notify(struct bytes value, uint8_t *notify_r)
@@ -24,7 +25,9 @@ parse_notify(struct bytes value, uint8_t *notify_r)
     static const struct {
         const char *word;
         uint8_t bit;
-    } WORDS[] = {{"NEVER", NOTIFY_NEVER}, {"SUCCESS", NOTIFY_SUCCESS}, {"FAILURE", NOTIFY_FAILURE},
+    } WORDS[] = {{"NEVER", NOTIFY_NEVER},
+                 {"SUCCESS", NOTIFY_SUCCESS},
+                 {"FAILURE", NOTIFY_FAILURE},
                  {"DELAY", NOTIFY_DELAY}};
     struct bytes rest = value, word;
 
@@ -43,7 +46,8 @@ parse_notify(struct bytes value, uint8_t *notify_r)
         }
     }
     /* NEVER stands alone (RFC 3461 section 4.1). */
-    return *notify_r == 0 || ((*notify_r & NOTIFY_NEVER) != 0 && *notify_r != NOTIFY_NEVER) ? GW_ERR_SYNTAX : 0;
+    return *notify_r == 0 || ((*notify_r & NOTIFY_NEVER) != 0 && *notify_r != NOTIFY_NEVER) ? GW_ERR_SYNTAX
+                                                                                            : 0;
 }
 
 /* NOTIFY and ORCPT. NULL, or the mistake in words. */
@@ -99,7 +103,8 @@ give_queue_id(struct receive_session *session)
     envelope->arrival_us = clock_wall_us();
     queue_id_make(envelope->queue_id, envelope->arrival_us,
                   (atomic_fetch_add(&shared->sequence, 1) << 22) | shared->slot);
-    log_info("smtpd", "%s: client=%s", envelope->queue_id, receive_session_client(session, client, sizeof(client)));
+    log_info("smtpd", "%s: client=%s", envelope->queue_id,
+             receive_session_client(session, client, sizeof(client)));
 }
 
 /* The recipients that the canonical address leads to, into the envelope. */
@@ -138,11 +143,12 @@ check_limits(struct receive_session *session, bool *go_on_r)
     }
     if ((int64_t)session->accepted_recipients >= session->port->recipient_limit) {
         /* A long list is no mistake: so many more are told to come again before each counts as an error. */
-        session->errors += (int64_t)session->overshot_recipients++ >= session->port->recipient_overshoot_limit;
+        session->errors +=
+            (int64_t)session->overshot_recipients++ >= session->port->recipient_overshoot_limit;
         return receive_reply(session, 452, "4.5.3", "Error: too many recipients");
     }
-    if (session->counted && !rates_count(session->tools->shared->rates, &session->port->rates, &session->peer,
-                                         RATES_RECIPIENT)) {
+    if (session->counted &&
+        !rates_count(session->tools->shared->rates, &session->port->rates, &session->peer, RATES_RECIPIENT)) {
         net_addr_format(&session->peer, address);
         session->errors++;
         return receive_reply(session, 450, "4.7.1", "Error: too many recipients from %s", address);

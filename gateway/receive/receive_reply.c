@@ -33,8 +33,8 @@ receive_reply_bytes(struct receive_session *session, int code, const char *dsn, 
 {
     struct buf *line = &session->tools->scratch;
 
-    /* smtpd_discard_ehlo_keywords may take ENHANCEDSTATUSCODES away; a HELO client gets them all the same, as from
-     * Postfix. */
+    /* smtpd_discard_ehlo_keywords may take ENHANCEDSTATUSCODES away; a HELO client gets them all the same, as
+     * from Postfix. */
     buf_clear(line);
     if (dsn != NULL) {
         (void)buf_printf(line, "%d %s ", code, dsn);
@@ -90,8 +90,8 @@ append_context(struct receive_session *session, struct buf *out, struct bytes re
 }
 
 void
-receive_log_action(struct receive_session *session, const char *action, const char *verb, struct bytes recipient,
-                   struct bytes text)
+receive_log_action(struct receive_session *session, const char *action, const char *verb,
+                   struct bytes recipient, struct bytes text)
 {
     struct buf line;
     char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3];
@@ -107,8 +107,8 @@ receive_log_action(struct receive_session *session, const char *action, const ch
 }
 
 int
-receive_reject(struct receive_session *session, const char *verb, struct bytes recipient, int code, const char *dsn,
-               struct bytes text)
+receive_reject(struct receive_session *session, const char *verb, struct bytes recipient, int code,
+               const char *dsn, struct bytes text)
 {
     struct buf said;
     char number[24];
@@ -119,8 +119,8 @@ receive_reject(struct receive_session *session, const char *verb, struct bytes r
     (void)buf_append_bytes(&said, bytes_sub(text, 0, RECEIVE_REPLY_MAX));
     receive_log_action(session, "reject", verb, recipient, bytes_buf(&said));
     buf_free(&said);
-    evidence_add(&session->tools->evidence, EV_COMMAND, bytes_str(verb), recipient, bytes_trim(bytes_str(number)), text,
-                 code);
+    evidence_add(&session->tools->evidence, EV_COMMAND, bytes_str(verb), recipient,
+                 bytes_trim(bytes_str(number)), text, code);
     session->policy_event = true;
     session->errors++;
     return receive_reply_bytes(session, code, dsn, text);
@@ -157,7 +157,9 @@ receive_notify(struct receive_session *session)
         !(session->policy_event || session->protocol_event || session->resource_event)) {
         return;
     }
-    notice.class = session->resource_event ? NOTICE_RESOURCE : session->policy_event ? NOTICE_POLICY : NOTICE_PROTOCOL;
+    notice.class = session->resource_event ? NOTICE_RESOURCE
+                   : session->policy_event ? NOTICE_POLICY
+                                           : NOTICE_PROTOCOL;
     (void)snprintf(notice.key, sizeof(notice.key), "smtpd %s %d",
                    receive_session_client(session, client, sizeof(client)), session->last_code);
     notice.text = bytes_buf(&session->transcript);

@@ -1,8 +1,8 @@
 /*
  * receive_reply - what the client is told, and the log line that goes with a refusal.
  *
- * The text to the client is generic and exact; the detail is in the log and the evidence. Every reply goes through
- * here, so that transcripts, counters and evidence see all of them.
+ * The text to the client is generic and exact; the detail is in the log and the evidence. Every reply goes
+ * through here, so that transcripts, counters and evidence see all of them.
  */
 #ifndef RECEIVE_RECEIVE_REPLY_H
 #define RECEIVE_RECEIVE_REPLY_H
@@ -14,13 +14,14 @@ int receive_reply(struct receive_session *session, int code, const char *dsn, co
     __attribute__((format(printf, 4, 5)));
 /* The same for a text of bytes; line breaks in it are replaced. */
 int receive_reply_bytes(struct receive_session *session, int code, const char *dsn, struct bytes text);
-/* A refusal: reply and "NOQUEUE: reject: RCPT from client: code dsn text; from=<> to=<> proto= helo=". `verb` is the
- * word after "reject:"; recipient may be empty. */
+/* A refusal: reply and "NOQUEUE: reject: RCPT from client: code dsn text; from=<> to=<> proto= helo=". `verb`
+ * is the word after "reject:"; recipient may be empty. */
 int receive_reject(struct receive_session *session, const char *verb, struct bytes recipient, int code,
                    const char *dsn, struct bytes text);
-/* "QID: action: VERB from client: text; from=<> to=<> proto= helo=": a refusal's line for what is no refusal. */
-void receive_log_action(struct receive_session *session, const char *action, const char *verb, struct bytes recipient,
-                        struct bytes text);
+/* "QID: action: VERB from client: text; from=<> to=<> proto= helo=": a refusal's line for what is no refusal.
+ */
+void receive_log_action(struct receive_session *session, const char *action, const char *verb,
+                        struct bytes recipient, struct bytes text);
 /* A client's mistake (500, 501, 503): counts towards the error limits. */
 int receive_reply_error(struct receive_session *session, int code, const char *dsn, const char *text);
 /* The client's line, for the transcript. */

@@ -1,8 +1,8 @@
 /*
  * receive_restrict - runs restriction lists for a command and says what came of it.
  *
- * Before: the verbs; after: policy/restriction.c decides, receive_reply.c tells. With smtpd_delay_reject (the default)
- * all lists up to the recipient's run at RCPT, so that the log names sender and recipient.
+ * Before: the verbs; after: policy/restriction.c decides, receive_reply.c tells. With smtpd_delay_reject (the
+ * default) all lists up to the recipient's run at RCPT, so that the log names sender and recipient.
  */
 #include <string.h>
 
@@ -84,8 +84,8 @@ receive_restrict(struct receive_session *session, const enum restriction_stage *
     answer.outcome = RESTRICTION_PERMIT;
     for (size_t i = 0; i < count && answer.outcome == RESTRICTION_PERMIT; i++) {
         restriction_answer_free(&answer);
-        r = restriction_run(session->port->restrictions, stages[i], i + 1 == count && stages[i] > STAGE_SENDER, &facts,
-                            &session->effects, &answer);
+        r = restriction_run(session->port->restrictions, stages[i],
+                            i + 1 == count && stages[i] > STAGE_SENDER, &facts, &session->effects, &answer);
         if (r != 0) {
             restriction_answer_init(&answer); /* 451 */
             break;
@@ -97,6 +97,9 @@ receive_restrict(struct receive_session *session, const enum restriction_stage *
     *permitted_r = answer.outcome == RESTRICTION_PERMIT;
     if (*permitted_r && stages[count - 1] <= STAGE_SENDER) {
         session->pending = pending; /* told at RCPT */
+        if (stages[count - 1] < STAGE_SENDER) {
+            session->session_pending = pending;
+        }
     }
     r = *permitted_r ? 0 : refuse(session, verb, recipient_given, &answer);
     restriction_answer_free(&answer);

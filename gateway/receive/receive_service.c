@@ -2,10 +2,10 @@
  * receive_service - see the header. Before: master (listeners) and screen (handed-over clients); after:
  * receive_session.c.
  *
- * One thread runs one session; a port starts with a few threads and grows to its process limit as they get busy.
- * An idle thread waits in accept(2) itself, so a new client costs one system call and one wake-up. For the port of
- * type "pass" the threads take turns at receiving from screen. Draining: the flag is set, then idle threads are
- * interrupted until they have seen it; sessions under way end by themselves.
+ * One thread runs one session; a port starts with a few threads and grows to its process limit as they get
+ * busy. An idle thread waits in accept(2) itself, so a new client costs one system call and one wake-up. For
+ * the port of type "pass" the threads take turns at receiving from screen. Draining: the flag is set, then
+ * idle threads are interrupted until they have seen it; sessions under way end by themselves.
  */
 #include "receive/receive_service.h"
 
@@ -88,7 +88,8 @@ take_connection(struct listener *listener, int *fd_r, struct net_addr *client_r)
 
     if (fd == -1) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            log_warning("smtpd", "cannot accept a connection for %s: %s", listener->port->service, strerror(errno));
+            log_warning("smtpd", "cannot accept a connection for %s: %s", listener->port->service,
+                        strerror(errno));
             (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
         }
         return GW_ERR_AGAIN;
@@ -110,7 +111,8 @@ wait_for_screen(struct listener *listener)
 
 /* A connection from screen. One thread at a time waits; it leaves the turn to the next before it serves. */
 static int
-take_handover(struct listener *listener, int *fd_r, struct wire_handover *handover, struct ipc_message *message)
+take_handover(struct listener *listener, int *fd_r, struct wire_handover *handover,
+              struct ipc_message *message)
 {
     int r;
 
@@ -206,7 +208,8 @@ add_listener(struct receive_process *process, size_t service, int listen_fd, int
     if ((r = receive_port_new(process->start.config, service, listen_fd, &listener->port, &why)) == 0) {
         process->listener_count++;
     } else {
-        log_error("smtpd", "service %s: %s", config_service(process->start.config, service)->name, buf_str(&why));
+        log_error("smtpd", "service %s: %s", config_service(process->start.config, service)->name,
+                  buf_str(&why));
     }
     buf_free(&why);
     return r;
@@ -261,8 +264,8 @@ drain_when_told(struct receive_process *process)
     atomic_store(&process->shared.draining, 1);
     int64_t deadline_ms = clock_monotonic_ms() + RECEIVE_DRAIN_MS;
     while (atomic_load(&process->threads) > 0 && clock_monotonic_ms() < deadline_ms) {
-        /* A thread between its look at the flag and its accept(2) misses one signal, not the next. To the whole
-         * group: SIGUSR1 reaches any thread that does not block it, this one blocks it. */
+        /* A thread between its look at the flag and its accept(2) misses one signal, not the next. To the
+         * whole group: SIGUSR1 reaches any thread that does not block it, this one blocks it. */
         (void)kill(getpid(), SIGUSR1);
         (void)poll(NULL, 0, RECEIVE_DRAIN_STEP_MS);
     }

@@ -8,8 +8,8 @@ int receive_main(int argc, char **argv);
 
 struct config;
 struct buf;
-/* For `estafeta check`: opens what the SMTP services of the configuration would open, and closes it again. 0, or a line
- * for each service that would not start in why_r. */
+/* For `estafeta check`: opens what the SMTP services of the configuration would open, and closes it again. 0,
+ * or a line for each service that would not start in why_r. */
 int receive_check(const struct config *config, struct buf *why_r);
 
 #endif

@@ -1,14 +1,17 @@
 /*
- * receive_session - see the header. Before: receive_service.c (a connection); after: receive_command.c, verb by verb.
+ * receive_session - see the header. Before: receive_service.c (a connection); after: receive_command.c, verb
+ * by verb.
  *
- * The whole of a session reads from top to bottom in receive_session_run(). Whatever way it ends, the counters, the
- * disconnect line, the notice and the evidence are written, and the tools are clean for the next client.
+ * The whole of a session reads from top to bottom in receive_session_run(). Whatever way it ends, the
+ * counters, the disconnect line, the notice and the evidence are written, and the tools are clean for the
+ * next client.
  */
 #include "receive/receive_session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -80,6 +83,9 @@ receive_session_reset_message(struct receive_session *session)
         envelope_reset(session->envelope);
         restriction_effects_free(&session->effects);
     }
+    if (session->pending.if_permit || session->pending.if_reject) {
+        session->pending = session->session_pending; /* what the sender list asked for goes with the sender */
+    }
     session->envelope->queue_id[0] = '\0';
     session->has_sender = false;
     session->sender_given = (struct bytes){0};
@@ -106,9 +112,12 @@ static void
 begin_session(struct receive_session *session, struct receive_tools *tools, const struct receive_port *port,
               const struct net_addr *client, const struct wire_handover *handover)
 {
-    *session = (struct receive_session){
-        .tools = tools, .port = port, .stream = tools->stream, .envelope = tools->envelope, .content_fd = -1,
-        .last_verb = "CONNECT"};
+    *session = (struct receive_session){.tools = tools,
+                                        .port = port,
+                                        .stream = tools->stream,
+                                        .envelope = tools->envelope,
+                                        .content_fd = -1,
+                                        .last_verb = "CONNECT"};
     struct session_facts *facts = &session->facts;
 
     session->peer = *client;
@@ -127,6 +136,18 @@ begin_session(struct receive_session *session, struct receive_tools *tools, cons
         (void)buf_append_bytes(&tools->evidence.record, handover->evidence);
     }
     envelope_reset(session->envelope);
+}
+
+/* Our end of the connection: policy servers and permit_inet_interfaces ask for it. */
+static void
+note_server(struct receive_session *session)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    if (getsockname(stream_fd(session->stream), (struct sockaddr *)&address, &length) == 0) {
+        net_addr_from_sockaddr((const struct sockaddr *)&address, &session->facts.server);
+    }
 }
 
 static void
@@ -162,7 +183,8 @@ log_disconnect(struct receive_session *session)
     buf_free(&line);
 }
 
-/* The evidence of a session goes to the policy role in one packet; nobody waits for it, and mail never fails for it. */
+/* The evidence of a session goes to the policy role in one packet; nobody waits for it, and mail never fails
+ * for it. */
 static void
 send_evidence(struct receive_session *session)
 {
@@ -179,7 +201,8 @@ send_evidence(struct receive_session *session)
     }
 }
 
-/* How the loop ended, as Postfix words it in "lost connection after DATA from ..." and "timeout after ...". */
+/* How the loop ended, as Postfix words it in "lost connection after DATA from ..." and "timeout after ...".
+ */
 static void
 log_end(struct receive_session *session, int error, enum smtp_verb last)
 {
@@ -193,7 +216,8 @@ log_end(struct receive_session *session, int error, enum smtp_verb last)
              receive_session_client(session, client, sizeof(client)));
     session->protocol_event = true;
     if (error == GW_ERR_TIMEOUT) {
-        /* Postfix's last words to a client that stalled; it may well be gone, so nobody waits for the send. */
+        /* Postfix's last words to a client that stalled; it may well be gone, so nobody waits for the send.
+         */
         stream_set_deadline(session->stream, clock_monotonic_ms() + 1000);
         (void)receive_reply(session, 421, "4.4.2", "%s Error: timeout exceeded", session->port->myhostname);
         (void)stream_flush(session->stream);
@@ -234,14 +258,16 @@ check_rates(struct receive_session *session)
     if (!rates_connect(rates, &port->rates, &session->facts.client)) {
         log_warning("smtpd", "Connection concurrency limit exceeded: %s for service %s",
                     receive_session_client(session, client, sizeof(client)), port->service);
-        (void)receive_reply(session, 421, "4.7.0", "%s Error: too many connections from %s", port->myhostname, address);
+        (void)receive_reply(session, 421, "4.7.0", "%s Error: too many connections from %s", port->myhostname,
+                            address);
         (void)stream_flush(session->stream);
         return GW_ERR_DENIED;
     }
     if (!rates_count(rates, &port->rates, &session->facts.client, RATES_CONNECTION)) {
         log_warning("smtpd", "Connection rate limit exceeded: %s for service %s",
                     receive_session_client(session, client, sizeof(client)), port->service);
-        (void)receive_reply(session, 421, "4.7.0", "%s Error: too many connections from %s", port->myhostname, address);
+        (void)receive_reply(session, 421, "4.7.0", "%s Error: too many connections from %s", port->myhostname,
+                            address);
         (void)stream_flush(session->stream);
         return GW_ERR_DENIED;
     }
@@ -254,8 +280,8 @@ receive_session_note_client(struct receive_session *session)
     char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3];
 
     receive_session_client(session, client, sizeof(client));
-    evidence_add(&session->tools->evidence, EV_CONNECT, bytes_str(client), (struct bytes){0}, (struct bytes){0},
-                 bytes_str(session->port->service), session->facts.client.port);
+    evidence_add(&session->tools->evidence, EV_CONNECT, bytes_str(client), (struct bytes){0},
+                 (struct bytes){0}, bytes_str(session->port->service), session->facts.client.port);
 }
 
 static void
@@ -266,7 +292,8 @@ log_connect(const struct receive_session *session)
     log_info("smtpd", "connect from %s", receive_session_client(session, client, sizeof(client)));
 }
 
-/* At connect, and again after XCLIENT: the client that was named there is served as if it had connected itself. */
+/* At connect, and again after XCLIENT: the client that was named there is served as if it had connected
+ * itself. */
 int
 receive_session_greet(struct receive_session *session)
 {
@@ -293,6 +320,7 @@ receive_session_run(struct receive_tools *tools, const struct receive_port *port
     }
     stream_set_deadline(tools->stream, clock_monotonic_ms() + port->timeout_ms);
     begin_session(&session, tools, port, client, handover);
+    note_server(&session);
     if (port->peername_lookup) {
         receive_client_name(&session);
     }

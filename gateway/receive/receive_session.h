@@ -1,9 +1,10 @@
 /*
- * receive_session - one client's session: its state, its thread's tools, and the loop from greeting to disconnect.
+ * receive_session - one client's session: its state, its thread's tools, and the loop from greeting to
+ * disconnect.
  *
  * Private to receive/. A thread owns one struct receive_tools for its life and runs sessions in it one after
- * another, so that a session allocates nothing of its own. Verbs are one file each (receive_helo.c, receive_mail.c,
- * receive_rcpt.c, receive_data.c ...) behind the table in receive_command.c.
+ * another, so that a session allocates nothing of its own. Verbs are one file each (receive_helo.c,
+ * receive_mail.c, receive_rcpt.c, receive_data.c ...) behind the table in receive_command.c.
  */
 #ifndef RECEIVE_RECEIVE_SESSION_H
 #define RECEIVE_RECEIVE_SESSION_H
@@ -20,7 +21,7 @@
 #include "receive/receive_port.h"
 
 enum {
-    RECEIVE_REPLY_MAX = 2048,     /* bytes of one reply text */
+    RECEIVE_REPLY_MAX = 2048,      /* bytes of one reply text */
     RECEIVE_SPOOL_BUFFER = 131072, /* content is collected here before it goes to the memfd */
     RECEIVE_VERBS = SMTP_VERB_COUNT,
     RECEIVE_TRANSCRIPT_MAX = 16384, /* of a session, for a notice to the postmaster */
@@ -43,8 +44,8 @@ struct receive_tools {
     struct ipc_channel *policy; /* NULL until needed */
     struct reinjection *door;
     struct envelope *envelope;
-    struct arena *arena;        /* of one message's scan report */
-    uint8_t *spool;             /* RECEIVE_SPOOL_BUFFER bytes */
+    struct arena *arena; /* of one message's scan report */
+    uint8_t *spool;      /* RECEIVE_SPOOL_BUFFER bytes */
     struct evidence evidence;
     struct buf scratch;
     struct smtp_command command; /* under way */
@@ -57,37 +58,38 @@ struct receive_session {
     const struct receive_port *port;
     struct stream *stream;
     struct session_facts facts;
-    struct net_addr peer;        /* who is really connected, whatever XCLIENT says */
+    struct net_addr peer; /* who is really connected, whatever XCLIENT says */
     struct envelope *envelope;
     struct restriction_effects effects;
 
     enum receive_state state;
-    bool extended;               /* EHLO, not HELO */
-    bool trusted_client;         /* in mynetworks */
-    bool xforwarded;             /* XFORWARD set the facts of this message */
+    bool extended;                  /* EHLO, not HELO */
+    bool trusted_client;            /* in mynetworks */
+    bool xforwarded;                /* XFORWARD set the facts of this message */
     struct session_facts own_facts; /* restored after an XFORWARD message */
     bool pipelining_violation;
     bool quit;
-    bool access_denied;          /* refused at connect with smtpd_delay_reject = no: only QUIT is left */
-    bool counted;                /* rates_connect() was called */
+    bool access_denied; /* refused at connect with smtpd_delay_reject = no: only QUIT is left */
+    bool counted;       /* rates_connect() was called */
+    struct restriction_pending session_pending; /* of client and helo lists alone: outlives a message */
     struct restriction_pending pending; /* of client, helo and sender lists when smtpd_delay_reject = no */
     unsigned errors, junk;
     unsigned ok_counts[SMTP_VERB_COUNT], all_counts[SMTP_VERB_COUNT];
     int last_code;
-    const char *last_verb;       /* for logs; "CONNECT" at first */
+    const char *last_verb; /* for logs; "CONNECT" at first */
 
     bool policy_event, protocol_event, resource_event; /* for notify_classes */
-    struct buf transcript;       /* In:/Out: lines, kept only when a notice class may want it */
+    struct buf transcript; /* In:/Out: lines, kept only when a notice class may want it */
     bool keep_transcript;
 
     /* the message under way */
     bool has_sender;
-    struct bytes sender_given;   /* as in MAIL FROM, in the envelope's arena */
+    struct bytes sender_given; /* as in MAIL FROM, in the envelope's arena */
     unsigned accepted_recipients, rejected_recipients, overshot_recipients;
     int content_fd;
     uint64_t content_size;
     uint64_t declared_size;
-    struct content *content;     /* spooling state, receive_content.h */
+    struct content *content; /* spooling state, receive_content.h */
 };
 
 /* Evidence of who the client is (now). */
@@ -108,15 +110,17 @@ const char *receive_session_client(const struct receive_session *session, char *
 
 /* The transaction's handlers: one verb each; the reply is queued by the handler itself. */
 typedef int receive_verb(struct receive_session *session, const struct smtp_command *command);
-receive_verb receive_helo, receive_ehlo, receive_mail, receive_rcpt, receive_data, receive_bdat, receive_rset, receive_noop,
-    receive_vrfy, receive_quit, receive_starttls, receive_help, receive_auth, receive_xclient, receive_xforward;
+receive_verb receive_helo, receive_ehlo, receive_mail, receive_rcpt, receive_data, receive_bdat, receive_rset,
+    receive_noop, receive_vrfy, receive_quit, receive_starttls, receive_help, receive_auth, receive_xclient,
+    receive_xforward;
 
-/* receive_command.c: reads one command line and runs it; *last_r is its verb. 0 goes on; an error ends the session:
- * GW_ERR_DENIED when we said 421 ourselves. */
+/* receive_command.c: reads one command line and runs it; *last_r is its verb. 0 goes on; an error ends the
+ * session: GW_ERR_DENIED when we said 421 ourselves. */
 int receive_command_next(struct receive_session *session, enum smtp_verb *last_r);
 /* receive_restrict.c: runs the lists of one command; replies itself when one refuses. *permitted_r tells. */
 int receive_restrict(struct receive_session *session, const enum restriction_stage *stages, size_t count,
-                     const char *verb, struct bytes recipient, struct bytes recipient_given, bool *permitted_r);
+                     const char *verb, struct bytes recipient, struct bytes recipient_given,
+                     bool *permitted_r);
 /* The same for a single list that stands before RCPT, which only runs when smtpd_delay_reject = no. */
 int receive_restrict_early(struct receive_session *session, enum restriction_stage stage, const char *verb,
                            bool *permitted_r);

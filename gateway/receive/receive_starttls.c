@@ -1,9 +1,9 @@
 /*
  * receive_starttls - STARTTLS (RFC 3207): the handshake inside the session, and what it agreed on.
  *
- * Before: receive_command.c; after: the client starts again with EHLO. Everything said in plaintext is forgotten, and
- * bytes that came before the handshake are thrown away by the stream, so nothing can be slipped in ahead of it. A
- * failed handshake ends the session: what comes next on the line is not SMTP.
+ * Before: receive_command.c; after: the client starts again with EHLO. Everything said in plaintext is
+ * forgotten, and bytes that came before the handshake are thrown away by the stream, so nothing can be
+ * slipped in ahead of it. A failed handshake ends the session: what comes next on the line is not SMTP.
  */
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +27,9 @@ note_tls(struct receive_session *session)
     facts->tls_bits = (uint16_t)summary.bits_used;
     if (session->port->tls_loglevel >= 1) {
         log_info("smtpd", "%s TLS connection established from %s: %s with cipher %s (%d/%d bits)",
-                 summary.peer_trusted ? "Trusted" : summary.peer_name[0] != '\0' ? "Untrusted" : "Anonymous",
+                 summary.peer_trusted           ? "Trusted"
+                 : summary.peer_name[0] != '\0' ? "Untrusted"
+                                                : "Anonymous",
                  receive_session_client(session, client, sizeof(client)), summary.protocol, summary.cipher,
                  summary.bits_used, summary.bits_total);
     }
@@ -57,7 +59,8 @@ receive_starttls(struct receive_session *session, const struct smtp_command *com
     }
     stream_set_deadline(session->stream, clock_monotonic_ms() + session->port->starttls_timeout_ms);
     if ((r = stream_start_tls_server(session->stream, session->port->tls)) != 0) {
-        log_info("smtpd", "SSL_accept error from %s: %s", receive_session_client(session, client, sizeof(client)),
+        log_info("smtpd", "SSL_accept error from %s: %s",
+                 receive_session_client(session, client, sizeof(client)),
                  r == GW_ERR_TLS ? stream_tls_error(session->stream) : gw_strerror(r));
         return r;
     }

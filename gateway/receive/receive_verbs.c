@@ -22,8 +22,8 @@ receive_noop(struct receive_session *session, const struct smtp_command *command
     return receive_reply(session, 250, "2.0.0", "Ok");
 }
 
-/* 252: we would take the mail (RFC 5321 section 3.5.3). The recipient restrictions apply, so that VRFY tells nothing
- * that RCPT would not. */
+/* 252: we would take the mail (RFC 5321 section 3.5.3). The recipient restrictions apply, so that VRFY tells
+ * nothing that RCPT would not. */
 int
 receive_vrfy(struct receive_session *session, const struct smtp_command *command)
 {
@@ -46,8 +46,8 @@ receive_vrfy(struct receive_session *session, const struct smtp_command *command
     if (router_canonical_form(session->port->router, command->argument, &canonical) != 0) {
         r = receive_reply_error(session, 501, "5.1.3", "Bad recipient address syntax");
     } else {
-        r = receive_restrict(session, STAGES, sizeof(STAGES) / sizeof(STAGES[0]), "VRFY", bytes_buf(&canonical),
-                             command->argument, &permitted);
+        r = receive_restrict(session, STAGES, sizeof(STAGES) / sizeof(STAGES[0]), "VRFY",
+                             bytes_buf(&canonical), command->argument, &permitted);
         if (r == 0 && permitted) {
             (void)buf_append_printable(&shown, command->argument, ENVELOPE_ADDRESS_MAX, true);
             r = receive_reply(session, 252, "2.0.0", "%s", buf_str(&shown));

@@ -1,9 +1,10 @@
 /*
  * receive_xclient - XCLIENT and XFORWARD: a trusted neighbour says who the client really is.
  *
- * Before: receive_command.c; after: everything that looks at the session's facts. XCLIENT changes who we serve: the
- * session begins anew with the greeting. XFORWARD is for logging one message and grants nothing. Only hosts in
- * smtpd_authorized_xclient_hosts and smtpd_authorized_xforward_hosts may (Postfix XCLIENT_README, XFORWARD_README).
+ * Before: receive_command.c; after: everything that looks at the session's facts. XCLIENT changes who we
+ * serve: the session begins anew with the greeting. XFORWARD is for logging one message and grants nothing.
+ * Only hosts in smtpd_authorized_xclient_hosts and smtpd_authorized_xforward_hosts may (Postfix
+ * XCLIENT_README, XFORWARD_README).
  */
 #include <stdio.h>
 #include <string.h>
@@ -163,7 +164,8 @@ take_login(struct session_facts *facts, const struct value *value)
 {
     (void)snprintf(facts->sasl_user, sizeof(facts->sasl_user), "%.*s", (int)sizeof(facts->sasl_user) - 1,
                    value->text);
-    (void)snprintf(facts->sasl_method, sizeof(facts->sasl_method), "%s", value->text[0] != '\0' ? "XCLIENT" : "");
+    (void)snprintf(facts->sasl_method, sizeof(facts->sasl_method), "%s",
+                   value->text[0] != '\0' ? "XCLIENT" : "");
     return 0;
 }
 
@@ -181,8 +183,10 @@ struct attribute {
 };
 
 static const struct attribute XCLIENT_ATTRIBUTES[] = {
-    {"NAME", take_name},   {"REVERSE_NAME", take_reverse_name}, {"ADDR", take_addr},         {"PORT", take_port},
-    {"HELO", take_helo},   {"PROTO", take_proto},               {"LOGIN", take_login},       {"DESTADDR", take_destaddr},
+    {"NAME", take_name},         {"REVERSE_NAME", take_reverse_name},
+    {"ADDR", take_addr},         {"PORT", take_port},
+    {"HELO", take_helo},         {"PROTO", take_proto},
+    {"LOGIN", take_login},       {"DESTADDR", take_destaddr},
     {"DESTPORT", take_destport}, {NULL, NULL},
 };
 
@@ -233,8 +237,10 @@ receive_xclient(struct receive_session *session, const struct smtp_command *comm
     if (take_attributes(&session->tools->command, XCLIENT_ATTRIBUTES, &session->facts) != 0) {
         return receive_reply_error(session, 501, "5.5.4", "Syntax: XCLIENT attribute=value...");
     }
-    session->trusted_client = match_list_client(port->mynetworks, session->facts.name, &session->facts.client) == 1;
+    session->trusted_client =
+        match_list_client(port->mynetworks, session->facts.name, &session->facts.client) == 1;
     session->extended = false;
+    session->session_pending = (struct restriction_pending){0};
     receive_session_reset_message(session);
     receive_session_note_client(session);
     return receive_session_greet(session);
