@@ -159,7 +159,8 @@ start(int argc, char **argv)
     return master_start(argc, argv, built);
 }
 
-/* What parses may still not open: tables, restrictions, lists, certificates. The directory is what -c said. */
+/* What parses may still not open: tables, restrictions, lists, certificates. The directory is what -c said.
+ */
 static int
 check_services(const char *directory)
 {

@@ -1,9 +1,10 @@
 /*
  * dnsbl - one DNS block or allow list as the configuration names it: zone, filter on the answer, weight.
  *
- * "zone", "zone=127.0.0.2", "zone=127.0.0.[2..4;9]", "zone=...*-3". Used by restriction words (reject_rbl_client) and
- * by the screen (postscreen_dnsbl_sites). Answers outside 127.0.0.0/8, and 127.255.255.0/24 which lists use to tell
- * of an error, are never a listing (RFC 5782 section 2.1 and the operators' practice).
+ * "zone", "zone=127.0.0.2", "zone=127.0.0.[2..4;9]", "zone=...*-3". Used by restriction words
+ * (reject_rbl_client) and by the screen (postscreen_dnsbl_sites). Answers outside 127.0.0.0/8, and
+ * 127.255.255.0/24 which lists use to tell of an error, are never a listing (RFC 5782 section 2.1 and the
+ * operators' practice).
  */
 #ifndef POLICY_DNSBL_H
 #define POLICY_DNSBL_H

@@ -8,12 +8,12 @@
 
 static int failures;
 
-#define CHECK(cond)                                                                                                    \
-    do {                                                                                                               \
-        if (!(cond)) {                                                                                                 \
-            printf("%s:%d: %s\n", __FILE__, __LINE__, #cond);                                                          \
-            failures++;                                                                                                \
-        }                                                                                                              \
+#define CHECK(cond)                                           \
+    do {                                                      \
+        if (!(cond)) {                                        \
+            printf("%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+            failures++;                                       \
+        }                                                     \
     } while (0)
 
 static const struct {
@@ -25,7 +25,7 @@ static const struct {
     bool listed;
 } CASES[] = {
     {"zen.example", true, "zen.example", 1, {127, 0, 0, 2}, true},
-    {"zen.example", true, "zen.example", 1, {10, 0, 0, 2}, false},       /* not an answer of a list */
+    {"zen.example", true, "zen.example", 1, {10, 0, 0, 2}, false},        /* not an answer of a list */
     {"zen.example", true, "zen.example", 1, {127, 255, 255, 254}, false}, /* "you ask too much" */
     {"zen.example=127.0.0.2", true, "zen.example", 1, {127, 0, 0, 3}, false},
     {"zen.example=127.0.0.2", true, "zen.example", 1, {127, 0, 0, 2}, true},

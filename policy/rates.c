@@ -1,8 +1,9 @@
 /*
  * rates - see the header. Before: receive_session.c at connect, MAIL and RCPT.
  *
- * A fixed hash table of buckets under one mutex: an operation is a few dozen instructions, and nothing is looked up
- * at all when the limits are off. An entry without open sessions is reused once its time unit has passed.
+ * A fixed hash table of buckets under one mutex: an operation is a few dozen instructions, and nothing is
+ * looked up at all when the limits are off. An entry without open sessions is reused once its time unit has
+ * passed.
  */
 #include "policy/rates.h"
 

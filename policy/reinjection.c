@@ -1,5 +1,6 @@
 /*
- * reinjection - see the header. One blocking connection to the queue per thread, made when it is first needed.
+ * reinjection - see the header. One blocking connection to the queue per thread, made when it is first
+ * needed.
  */
 #include "policy/reinjection.h"
 
@@ -68,7 +69,8 @@ submit_once(struct reinjection *door, int content_fd, int64_t deadline_ms)
 }
 
 int
-reinjection_submit(struct reinjection *door, const struct envelope *envelope, int content_fd, int64_t deadline_ms)
+reinjection_submit(struct reinjection *door, const struct envelope *envelope, int content_fd,
+                   int64_t deadline_ms)
 {
     int r;
 
@@ -82,6 +84,7 @@ reinjection_submit(struct reinjection *door, const struct envelope *envelope, in
             break;
         }
     }
-    /* The first attempt may have been committed although its answer was lost: the same id twice is one message. */
+    /* The first attempt may have been committed although its answer was lost: the same id twice is one
+     * message. */
     return r == GW_ERR_EXISTS ? 0 : r == GW_ERR_EOF || r == GW_ERR_SYS || r == GW_ERR_PEER ? GW_ERR_TEMP : r;
 }

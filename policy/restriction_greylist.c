@@ -2,8 +2,8 @@
  * restriction_greylist - asks the policy role whether this triplet has waited long enough.
  *
  * Before: receive_rcpt.c after the recipient lists permitted (greylist = yes or suspicious), or the word
- * check_greylist in a list. After: the policy role, which owns the store. When it cannot be asked, mail passes:
- * greylisting only ever delays, and a delay that never ends would be a loss.
+ * check_greylist in a list. After: the policy role, which owns the store. When it cannot be asked, mail
+ * passes: greylisting only ever delays, and a delay that never ends would be a loss.
  */
 #include "policy/restriction_internal.h"
 
@@ -19,7 +19,8 @@ enum { GREYLIST_ASK_MS = 5000, TRIPLET_MAX = 8192 };
 
 /* One question; the channel is dropped when it broke, so that the next session connects anew. */
 static int
-ask_once(struct ipc_channel **policy, const struct wire_triplet *triplet, struct wire_greylist_answer *answer_r)
+ask_once(struct ipc_channel **policy, const struct wire_triplet *triplet,
+         struct wire_greylist_answer *answer_r)
 {
     struct ipc_message message = {0};
     struct buf payload;
@@ -31,8 +32,8 @@ ask_once(struct ipc_channel **policy, const struct wire_triplet *triplet, struct
     buf_init(&payload, TRIPLET_MAX);
     r = wire_triplet_pack(&payload, triplet);
     if (r == 0) {
-        r = ipc_call(*policy, WIRE_GREYLIST, bytes_buf(&payload), NULL, 0, clock_monotonic_ms() + GREYLIST_ASK_MS,
-                     &message);
+        r = ipc_call(*policy, WIRE_GREYLIST, bytes_buf(&payload), NULL, 0,
+                     clock_monotonic_ms() + GREYLIST_ASK_MS, &message);
     }
     if (r == 0) {
         r = message.type == WIRE_GREYLIST_ANSWER ? wire_greylist_answer_unpack(message.payload, answer_r)
@@ -94,8 +95,10 @@ must_wait(const struct restriction_facts *facts, int64_t *wait_r)
     }
     if (facts->evidence != NULL) {
         evidence_add(facts->evidence, EV_GREYLIST, facts->sender, facts->recipient,
-                     bytes_str(r != 0 ? "cannot ask" : answer.pass ? "pass" : "wait"), (struct bytes){0},
-                     answer.wait_s);
+                     bytes_str(r != 0        ? "cannot ask"
+                               : answer.pass ? "pass"
+                                             : "wait"),
+                     (struct bytes){0}, answer.wait_s);
     }
     *wait_r = answer.wait_s;
     return r == 0 && !answer.pass;
@@ -118,7 +121,8 @@ restriction_greylist_word(struct restriction_run *run, const struct restriction_
 int
 restriction_greylist(const struct restriction_facts *facts, struct restriction_answer *answer_r)
 {
-    struct restriction_run run = {.view = facts->config, .stage = STAGE_RECIPIENT, .facts = facts, .answer = answer_r};
+    struct restriction_run run = {
+        .view = facts->config, .stage = STAGE_RECIPIENT, .facts = facts, .answer = answer_r};
     int64_t wait;
 
     restriction_answer_init(answer_r);

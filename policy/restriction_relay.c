@@ -1,8 +1,9 @@
 /*
- * restriction_relay - words about the recipient's destination: is it ours, may this client relay, does the user exist.
+ * restriction_relay - words about the recipient's destination: is it ours, may this client relay, does the
+ * user exist.
  *
- * Before: restriction.c; asks the router (policy/route.h). Unauthorised relaying is refused here. A table that cannot
- * answer defers with 451 4.3.0, never permits.
+ * Before: restriction.c; asks the router (policy/route.h). Unauthorised relaying is refused here. A table
+ * that cannot answer defers with 451 4.3.0, never permits.
  */
 #include "policy/restriction_internal.h"
 
@@ -16,7 +17,8 @@
 
 enum destination { DESTINATION_FOREIGN, DESTINATION_OURS, DESTINATION_CANNOT_TELL };
 
-/* user%other@ours, other!user@ours, "user@other"@ours: routing by the sender, an old way around relay checks. */
+/* user%other@ours, other!user@ours, "user@other"@ours: routing by the sender, an old way around relay checks.
+ */
 static bool
 has_routing(struct bytes local)
 {
@@ -44,7 +46,8 @@ find_destination(struct restriction_run *run)
     if (class == CLASS_DEFAULT) {
         return DESTINATION_FOREIGN;
     }
-    if (has_routing(bytes_sub(recipient, 0, (size_t)at)) && !config_bool(run->view, P_allow_untrusted_routing)) {
+    if (has_routing(bytes_sub(recipient, 0, (size_t)at)) &&
+        !config_bool(run->view, P_allow_untrusted_routing)) {
         return DESTINATION_FOREIGN;
     }
     return DESTINATION_OURS;
@@ -99,7 +102,8 @@ enum restriction_step
 restriction_unauth_destination(struct restriction_run *run, const struct restriction_item *item)
 {
     (void)item;
-    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1", STEP_DUNNO);
+    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1",
+                             STEP_DUNNO);
 }
 
 enum restriction_step
@@ -139,7 +143,8 @@ restriction_check_relay_domains(struct restriction_run *run, const struct restri
         router_class(run->set->router, bytes_str(session->name), &class) == 0 && class == CLASS_RELAY) {
         return STEP_PERMIT;
     }
-    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1", STEP_PERMIT);
+    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1",
+                             STEP_PERMIT);
 }
 
 /* Is one of the domain's MX hosts this gateway? */
@@ -159,8 +164,9 @@ find_backup(struct restriction_run *run, const char *domain)
     for (size_t i = 0; i < answer->record_count && result == DESTINATION_FOREIGN; i++) {
         const char *host = answer->records[i].name;
 
-        if (host != NULL && (strcasecmp(host, config_str(run->view, P_myhostname)) == 0 ||
-                             (router_class(run->set->router, bytes_str(host), &class) == 0 && class == CLASS_LOCAL))) {
+        if (host != NULL &&
+            (strcasecmp(host, config_str(run->view, P_myhostname)) == 0 ||
+             (router_class(run->set->router, bytes_str(host), &class) == 0 && class == CLASS_LOCAL))) {
             result = DESTINATION_OURS;
         }
     }
@@ -242,7 +248,8 @@ enum restriction_step
 restriction_unlisted_recipient(struct restriction_run *run, const struct restriction_item *item)
 {
     (void)item;
-    return run->facts->has_recipient ? check_listed(run, SUBJECT_RECIPIENT, run->facts->recipient) : STEP_DUNNO;
+    return run->facts->has_recipient ? check_listed(run, SUBJECT_RECIPIENT, run->facts->recipient)
+                                     : STEP_DUNNO;
 }
 
 enum restriction_step
@@ -278,11 +285,12 @@ restriction_invalid_helo(struct restriction_run *run, const struct restriction_i
     if (helo.n == 0 || address_is_hostname(helo) || address_is_literal(helo)) {
         return STEP_DUNNO;
     }
-    return restriction_refuse(run, SUBJECT_HELO, (int)config_int(run->view, P_invalid_hostname_reject_code), "5.5.2",
-                              "Invalid name");
+    return restriction_refuse(run, SUBJECT_HELO, (int)config_int(run->view, P_invalid_hostname_reject_code),
+                              "5.5.2", "Invalid name");
 }
 
-/* reject_non_fqdn_helo_hostname, _sender, _recipient: a dot must be inside the name; an address needs a domain. */
+/* reject_non_fqdn_helo_hostname, _sender, _recipient: a dot must be inside the name; an address needs a
+ * domain. */
 enum restriction_step
 restriction_non_fqdn(struct restriction_run *run, const struct restriction_item *item)
 {
@@ -294,7 +302,8 @@ restriction_non_fqdn(struct restriction_run *run, const struct restriction_item 
         return STEP_DUNNO;
     }
     if (subject != SUBJECT_HELO) {
-        if (value.n == 0 || (subject == SUBJECT_RECIPIENT && bytes_equal_nocase(value, BYTES_LIT("postmaster")))) {
+        if (value.n == 0 ||
+            (subject == SUBJECT_RECIPIENT && bytes_equal_nocase(value, BYTES_LIT("postmaster")))) {
             return STEP_DUNNO; /* the null sender; postmaster without a domain (RFC 5321 section 4.5.1) */
         }
         name = restriction_domain_of(value);

@@ -1,9 +1,10 @@
 /*
  * restriction_words - the table of restriction words, and the words that need no lookup.
  *
- * Before: restriction.c. The words that ask tables, DNS, the router or other servers are in restriction_access.c,
- * restriction_dns.c, restriction_relay.c, restriction_greylist.c. Names, reply codes and texts are Postfix's
- * (SMTPD_ACCESS_README, postconf(5)); historical and misspelt names of old guides are rows with an advice.
+ * Before: restriction.c. The words that ask tables, DNS, the router or other servers are in
+ * restriction_access.c, restriction_dns.c, restriction_relay.c, restriction_greylist.c. Names, reply codes
+ * and texts are Postfix's (SMTPD_ACCESS_README, postconf(5)); historical and misspelt names of old guides are
+ * rows with an advice.
  */
 #include "policy/restriction_internal.h"
 
@@ -16,17 +17,30 @@
 
 enum { SLEEP_MAX_S = 60 };
 
-#define PLAIN(n, f) {n, f, ARGUMENT_NONE, SUBJECT_LIST, WORD_PLAIN, NULL}
-#define ABOUT(n, f, s) {n, f, ARGUMENT_NONE, s, WORD_PLAIN, NULL}
-#define TABLE(n, s) {n, restriction_access, ARGUMENT_TABLE, s, WORD_PLAIN, NULL}
-#define OLD(n, f, a, s, k, advice) {n, f, a, s, k, advice}
+#define PLAIN(n, f)                                         \
+    {                                                       \
+        n, f, ARGUMENT_NONE, SUBJECT_LIST, WORD_PLAIN, NULL \
+    }
+#define ABOUT(n, f, s)                           \
+    {                                            \
+        n, f, ARGUMENT_NONE, s, WORD_PLAIN, NULL \
+    }
+#define TABLE(n, s)                                                \
+    {                                                              \
+        n, restriction_access, ARGUMENT_TABLE, s, WORD_PLAIN, NULL \
+    }
+#define OLD(n, f, a, s, k, advice) \
+    {                              \
+        n, f, a, s, k, advice      \
+    }
 
 const struct restriction_word RESTRICTION_WORDS[] = {
     /* any list */
     {"permit", restriction_permit, ARGUMENT_NONE, SUBJECT_LIST, WORD_TERMINAL, NULL},
     {"reject", restriction_reject, ARGUMENT_NONE, SUBJECT_LIST, WORD_TERMINAL | WORD_STOPS_RELAY, NULL},
     {"defer", restriction_defer, ARGUMENT_NONE, SUBJECT_LIST, WORD_TERMINAL | WORD_STOPS_RELAY, NULL},
-    {"defer_if_permit", restriction_word_defer_if_permit, ARGUMENT_NONE, SUBJECT_LIST, WORD_STOPS_RELAY, NULL},
+    {"defer_if_permit", restriction_word_defer_if_permit, ARGUMENT_NONE, SUBJECT_LIST, WORD_STOPS_RELAY,
+     NULL},
     PLAIN("defer_if_reject", restriction_word_defer_if_reject),
     PLAIN("warn_if_reject", restriction_warn_if_reject),
     PLAIN("permit_mynetworks", restriction_permit_mynetworks),
@@ -47,7 +61,8 @@ const struct restriction_word RESTRICTION_WORDS[] = {
     TABLE("check_reverse_client_hostname_access", SUBJECT_REVERSE_CLIENT),
     {"reject_rbl_client", restriction_rbl_client, ARGUMENT_ZONE, SUBJECT_CLIENT, WORD_PLAIN, NULL},
     {"reject_rhsbl_client", restriction_rhsbl, ARGUMENT_ZONE, SUBJECT_CLIENT, WORD_PLAIN, NULL},
-    {"reject_rhsbl_reverse_client", restriction_rhsbl, ARGUMENT_ZONE, SUBJECT_REVERSE_CLIENT, WORD_PLAIN, NULL},
+    {"reject_rhsbl_reverse_client", restriction_rhsbl, ARGUMENT_ZONE, SUBJECT_REVERSE_CLIENT, WORD_PLAIN,
+     NULL},
     {"permit_dnswl_client", restriction_dnswl_client, ARGUMENT_ZONE, SUBJECT_CLIENT, WORD_PLAIN, NULL},
     ABOUT("reject_unknown_client_hostname", restriction_unknown_client, SUBJECT_CLIENT),
     ABOUT("reject_unknown_reverse_client_hostname", restriction_unknown_reverse_client, SUBJECT_CLIENT),
@@ -85,14 +100,14 @@ const struct restriction_word RESTRICTION_WORDS[] = {
     TABLE("check_recipient_access", SUBJECT_RECIPIENT),
     OLD("check_recipient_address", restriction_access, ARGUMENT_TABLE, SUBJECT_RECIPIENT, WORD_PLAIN,
         "write check_recipient_access"),
-    {"reject_unauth_destination", restriction_unauth_destination, ARGUMENT_NONE, SUBJECT_RECIPIENT, WORD_STOPS_RELAY,
-     NULL},
+    {"reject_unauth_destination", restriction_unauth_destination, ARGUMENT_NONE, SUBJECT_RECIPIENT,
+     WORD_STOPS_RELAY, NULL},
     {"defer_unauth_destination", restriction_defer_unauth_destination, ARGUMENT_NONE, SUBJECT_RECIPIENT,
      WORD_STOPS_RELAY, NULL},
     ABOUT("permit_auth_destination", restriction_auth_destination, SUBJECT_RECIPIENT),
     ABOUT("permit_mx_backup", restriction_mx_backup, SUBJECT_RECIPIENT),
-    OLD("check_relay_domains", restriction_check_relay_domains, ARGUMENT_NONE, SUBJECT_RECIPIENT, WORD_STOPS_RELAY,
-        "use reject_unauth_destination"),
+    OLD("check_relay_domains", restriction_check_relay_domains, ARGUMENT_NONE, SUBJECT_RECIPIENT,
+        WORD_STOPS_RELAY, "use reject_unauth_destination"),
     ABOUT("reject_non_fqdn_recipient", restriction_non_fqdn, SUBJECT_RECIPIENT),
     OLD("reject_non_fqnd_recipient", restriction_non_fqdn, ARGUMENT_NONE, SUBJECT_RECIPIENT, WORD_PLAIN,
         "write reject_non_fqdn_recipient"),
@@ -117,15 +132,15 @@ restriction_permit(struct restriction_run *run, const struct restriction_item *i
 enum restriction_step
 restriction_reject(struct restriction_run *run, const struct restriction_item *item)
 {
-    return restriction_refuse(run, restriction_subject_of(run, item), (int)config_int(run->view, P_reject_code),
-                              "5.7.1", "Access denied");
+    return restriction_refuse(run, restriction_subject_of(run, item),
+                              (int)config_int(run->view, P_reject_code), "5.7.1", "Access denied");
 }
 
 enum restriction_step
 restriction_defer(struct restriction_run *run, const struct restriction_item *item)
 {
-    return restriction_refuse(run, restriction_subject_of(run, item), (int)config_int(run->view, P_defer_code),
-                              "4.3.2", "Try again later");
+    return restriction_refuse(run, restriction_subject_of(run, item),
+                              (int)config_int(run->view, P_defer_code), "4.3.2", "Try again later");
 }
 
 enum restriction_step
@@ -219,14 +234,15 @@ restriction_sleep(struct restriction_run *run, const struct restriction_item *it
     uint64_t seconds;
 
     if (bytes_to_u64(bytes_str(item->argument), &seconds) != 0 || seconds > SLEEP_MAX_S) {
-        return restriction_refuse(run, restriction_subject_of(run, item), 451, "4.3.5", "Server configuration error");
+        return restriction_refuse(run, restriction_subject_of(run, item), 451, "4.3.5",
+                                  "Server configuration error");
     }
     (void)poll(NULL, 0, (int)seconds * 1000);
     return STEP_DUNNO;
 }
 
-/* A word of Postfix that is not built yet: a permit_ word permits nobody, any other refuses for now. Never skipped in
- * silence. */
+/* A word of Postfix that is not built yet: a permit_ word permits nobody, any other refuses for now. Never
+ * skipped in silence. */
 enum restriction_step
 restriction_not_available(struct restriction_run *run, const struct restriction_item *item)
 {
@@ -234,7 +250,8 @@ restriction_not_available(struct restriction_run *run, const struct restriction_
         return STEP_DUNNO;
     }
     log_warning("smtpd", "restriction %s is not available yet; mail is deferred", item->word->name);
-    return restriction_refuse(run, restriction_subject_of(run, item), 451, "4.3.5", "Server configuration error");
+    return restriction_refuse(run, restriction_subject_of(run, item), 451, "4.3.5",
+                              "Server configuration error");
 }
 
 /* Postfix 1 and 2: permit a HELO that is an address without brackets. */

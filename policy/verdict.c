@@ -1,9 +1,10 @@
 /*
  * verdict - see the header: from the report to what is done, worst first.
  *
- * Before: receive_disposition.c; after: its reply and the headers. Every scanner of scan_pipeline must have spoken; a
- * report without one of them, or with "not scanned" or "could not finish", is scan_failure_action (451 by default). Each
- * finding proposes an action, and the heaviest wins: reject, then tempfail, discard, quarantine, hold, accept.
+ * Before: receive_disposition.c; after: its reply and the headers. Every scanner of scan_pipeline must have
+ * spoken; a report without one of them, or with "not scanned" or "could not finish", is scan_failure_action
+ * (451 by default). Each finding proposes an action, and the heaviest wins: reject, then tempfail, discard,
+ * quarantine, hold, accept.
  */
 #include "policy/verdict.h"
 
@@ -39,7 +40,8 @@ propose(struct verdict *verdict, enum verdict_action action, int code, const cha
 {
     struct buf reason;
 
-    if (WEIGHTS[action] < WEIGHTS[verdict->action] || (verdict->action == action && verdict->reason[0] != '\0')) {
+    if (WEIGHTS[action] < WEIGHTS[verdict->action] ||
+        (verdict->action == action && verdict->reason[0] != '\0')) {
         return;
     }
     verdict->action = action;
@@ -68,7 +70,8 @@ propose_word(struct verdict *verdict, const char *word, int code, const char *ds
     } else if (strcmp(word, "hold") == 0) {
         propose(verdict, VERDICT_HOLD, 250, "2.0.0", "Ok", scanner, found);
     } else if (strcmp(word, "tempfail") == 0) {
-        propose(verdict, VERDICT_TEMPFAIL, 451, "4.7.1", "Service unavailable - try again later", scanner, found);
+        propose(verdict, VERDICT_TEMPFAIL, 451, "4.7.1", "Service unavailable - try again later", scanner,
+                found);
     } else {
         propose(verdict, VERDICT_REJECT, code, dsn, text, scanner, found);
     }
@@ -108,7 +111,8 @@ judge_action(const struct scan_result *result, struct verdict *verdict, const ch
     struct buf printable;
     buf_init(&printable, sizeof(text) - 1);
     (void)buf_append_printable(&printable, given, sizeof(text) - 1, true);
-    (void)snprintf(text, sizeof(text), "%s", printable.n > 0 ? buf_str(&printable) : "message content rejected");
+    (void)snprintf(text, sizeof(text), "%s",
+                   printable.n > 0 ? buf_str(&printable) : "message content rejected");
     buf_free(&printable);
     if (bytes_equal_nocase(word, BYTES_LIT("REJECT"))) {
         bool soft = dsn[0] == '4';
@@ -118,7 +122,8 @@ judge_action(const struct scan_result *result, struct verdict *verdict, const ch
         propose_word(verdict, "discard", 250, "2.0.0", "Ok", scanner, result->found);
     } else if (bytes_equal_nocase(word, BYTES_LIT("HOLD"))) {
         propose_word(verdict, "hold", 250, "2.0.0", "Ok", scanner, result->found);
-    } else if (bytes_equal_nocase(word, BYTES_LIT("REDIRECT")) || bytes_equal_nocase(word, BYTES_LIT("FILTER"))) {
+    } else if (bytes_equal_nocase(word, BYTES_LIT("REDIRECT")) ||
+               bytes_equal_nocase(word, BYTES_LIT("FILTER"))) {
         verdict->redirect = rest;
         verdict->redirect_is_filter = bytes_equal_nocase(word, BYTES_LIT("FILTER"));
     } else if (bytes_equal_nocase(word, BYTES_LIT("PREPEND"))) {
@@ -155,7 +160,8 @@ judge_spam(const struct config *config, const struct scan_result *result, struct
     if (parse_points(config_str(config, P_spam_reject_level), &level) && result->score_milli >= level) {
         propose(verdict, VERDICT_REJECT, 550, "5.7.1", "Message content rejected as spam", "spamassassin",
                 result->found);
-    } else if (parse_points(config_str(config, P_spam_quarantine_level), &level) && result->score_milli >= level) {
+    } else if (parse_points(config_str(config, P_spam_quarantine_level), &level) &&
+               result->score_milli >= level) {
         propose_word(verdict, "quarantine", 250, "2.0.0", "Ok", "spamassassin", result->found);
     }
 }
@@ -175,16 +181,16 @@ judge_found(const struct config *config, const struct scan_result *result, struc
                      "Message content rejected: attachment not allowed", "banned", result->found);
         break;
     case SCANNER_CLAMAV:
-        propose_word(verdict, config_str(config, P_virus_action), 550, "5.7.1", "Message content rejected: virus found",
-                     "clamav", result->found);
+        propose_word(verdict, config_str(config, P_virus_action), 550, "5.7.1",
+                     "Message content rejected: virus found", "clamav", result->found);
         break;
     case SCANNER_SPF:
         propose_word(verdict, config_str(config, P_spf_action), 550, "5.7.23", "SPF validation failed", "spf",
                      result->domain);
         break;
     case SCANNER_DKIM:
-        propose_word(verdict, config_str(config, P_dkim_action), 550, "5.7.20", "DKIM signature did not verify", "dkim",
-                     result->domain);
+        propose_word(verdict, config_str(config, P_dkim_action), 550, "5.7.20",
+                     "DKIM signature did not verify", "dkim", result->domain);
         break;
     case SCANNER_SPAMASSASSIN:
     case SCANNER_COUNT:
@@ -210,7 +216,8 @@ judge_result(const struct config *config, const struct scan_result *result, stru
         fail(config, verdict, name, result->detail.n > 0 ? result->detail : BYTES_LIT("not scanned"));
         break;
     }
-    if (result->scanner == SCANNER_SPAMASSASSIN && (result->status == SCAN_CLEAN || result->status == SCAN_FOUND)) {
+    if (result->scanner == SCANNER_SPAMASSASSIN &&
+        (result->status == SCAN_CLEAN || result->status == SCAN_FOUND)) {
         judge_spam(config, result, verdict);
     }
 }

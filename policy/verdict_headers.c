@@ -1,5 +1,6 @@
 /*
- * verdict_headers - see the header. Before: verdict.c; after: they stand on top of the message, above our Received.
+ * verdict_headers - see the header. Before: verdict.c; after: they stand on top of the message, above our
+ * Received.
  */
 #include "policy/verdict_headers.h"
 
@@ -49,8 +50,8 @@ append_value(struct buf *out, struct bytes v)
 }
 
 static int
-append_received_spf(const struct config *config, const struct envelope *envelope, const struct scan_result *spf,
-                    struct buf *out)
+append_received_spf(const struct config *config, const struct envelope *envelope,
+                    const struct scan_result *spf, struct buf *out)
 {
     char client[NET_ADDR_TEXT_MAX];
     bool from_helo = envelope->sender.n == 0;
@@ -59,10 +60,12 @@ append_received_spf(const struct config *config, const struct envelope *envelope
     net_addr_format(&envelope->session.client, client);
     r = buf_printf(out, "Received-SPF: %s (%s: ", auth_result_word((enum auth_result)spf->auth),
                    config_str(config, P_myhostname));
-    r = r == 0 ? buf_append_printable(out, spf->detail.n > 0 ? bytes_sub(spf->detail, 0, VALUE_MAX) : spf->domain,
+    r = r == 0 ? buf_append_printable(out,
+                                      spf->detail.n > 0 ? bytes_sub(spf->detail, 0, VALUE_MAX) : spf->domain,
                                       VALUE_MAX, false)
                : r;
-    for (size_t i = out->n; r == 0 && i-- > 0 && out->p[i] != '\n' && !(out->p[i] == ' ' && out->p[i - 1] == ':');) {
+    for (size_t i = out->n;
+         r == 0 && i-- > 0 && out->p[i] != '\n' && !(out->p[i] == ' ' && out->p[i - 1] == ':');) {
         if (out->p[i] == '(' || out->p[i] == ')' || out->p[i] == '\\') {
             out->p[i] = '_'; /* a comment must not end early */
         }
@@ -119,7 +122,8 @@ append_authentication_results(const struct config *config, const struct envelope
     for (size_t i = 0; r == 0 && i < report->count; i++) {
         const struct scan_result *result = &report->results[i];
 
-        if (result->scanner == SCANNER_DKIM && (result->status == SCAN_CLEAN || result->status == SCAN_FOUND)) {
+        if (result->scanner == SCANNER_DKIM &&
+            (result->status == SCAN_CLEAN || result->status == SCAN_FOUND)) {
             r = append_dkim_result(result, out);
         }
     }
@@ -187,8 +191,8 @@ append_virus(const struct scan_report *report, struct buf *out)
 }
 
 int
-verdict_append_headers(const struct config *config, const struct envelope *envelope, const struct scan_report *report,
-                       struct buf *out)
+verdict_append_headers(const struct config *config, const struct envelope *envelope,
+                       const struct scan_report *report, struct buf *out)
 {
     const struct scan_result *spf = find(report, SCANNER_SPF);
     int r = append_authentication_results(config, envelope, report, out);

@@ -6,8 +6,8 @@
 
 #include "scanners/scanner.h"
 
-/* Appends Received-SPF (RFC 7208 section 9.1), one Authentication-Results (RFC 8601), X-Spam-* and X-Virus-*; only what
- * was really looked at. Lines end in CRLF. */
+/* Appends Received-SPF (RFC 7208 section 9.1), one Authentication-Results (RFC 8601), X-Spam-* and X-Virus-*;
+ * only what was really looked at. Lines end in CRLF. */
 int verdict_append_headers(const struct config *config, const struct envelope *envelope,
                            const struct scan_report *report, struct buf *out);
 

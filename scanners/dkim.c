@@ -1,10 +1,11 @@
 /*
  * dkim - verifies DKIM signatures with libopendkim; keys come from our own resolver.
  *
- * Before: pipeline.c; after: policy/verdict.c reads one result per signature (or a single "none"). Keys are fetched in
- * the prescreen, before the library asks, so that a DNS failure is a temperror of that signature and never "no key".
- * At most DKIM_SIGNATURES_MAX signatures are looked at, weak ones (rsa-sha1, under 1024 bits) count as "policy", and a
- * signature over a part of the body (l=) is not a pass: text can be added behind it.
+ * Before: pipeline.c; after: policy/verdict.c reads one result per signature (or a single "none"). Keys are
+ * fetched in the prescreen, before the library asks, so that a DNS failure is a temperror of that signature
+ * and never "no key". At most DKIM_SIGNATURES_MAX signatures are looked at, weak ones (rsa-sha1, under 1024
+ * bits) count as "policy", and a signature over a part of the body (l=) is not a pass: text can be added
+ * behind it.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -228,7 +229,7 @@ judge(DKIM *dkim, struct signature *signature)
     }
     if (error == DKIM_SIGERROR_OK || error == DKIM_SIGERROR_UNKNOWN || error == DKIM_SIGERROR_BADSIG) {
         signature->why = dkim_sig_getbh(signature->info) == DKIM_SIGBH_MISMATCH ? "body hash did not verify"
-                                                                                  : "signature did not verify";
+                                                                                : "signature did not verify";
         return AUTH_FAIL;
     }
     signature->why = dkim_sig_geterrorstr(error);
@@ -275,8 +276,9 @@ report_all(struct verification *v, DKIM *dkim, DKIM_STAT status, struct scan_rep
         return GW_ERR_NOMEM; /* our trouble: "not scanned" */
     }
     if (v->count == 0) {
-        return status == DKIM_STAT_SYNTAX ? report_none(report, AUTH_PERMERROR, "the message could not be read")
-                                          : report_none(report, AUTH_NONE, "no signature");
+        return status == DKIM_STAT_SYNTAX
+                   ? report_none(report, AUTH_PERMERROR, "the message could not be read")
+                   : report_none(report, AUTH_NONE, "no signature");
     }
     for (size_t i = 0; i < v->count && r == 0; i++) {
         r = report_one(v, dkim, &v->signatures[i], report);

@@ -1,9 +1,10 @@
 /*
  * scanner - what a scanner is: a row in the table, a function that looks at one message, a result.
  *
- * A result starts as "not scanned" and only the scanner's own finding changes it: a crash, a timeout, an unreadable
- * signature set or a full temporary directory leave it there, and the verdict (policy/verdict.h) never reads that as
- * clean. Scanners run in the sandboxed scan workers; the verdict is made outside, by receive.
+ * A result starts as "not scanned" and only the scanner's own finding changes it: a crash, a timeout, an
+ * unreadable signature set or a full temporary directory leave it there, and the verdict (policy/verdict.h)
+ * never reads that as clean. Scanners run in the sandboxed scan workers; the verdict is made outside, by
+ * receive.
  */
 #ifndef SCANNERS_SCANNER_H
 #define SCANNERS_SCANNER_H
@@ -30,27 +31,35 @@ enum scan_status {
     SCAN_CLEAN,           /* looked at everything, found nothing */
     SCAN_FOUND,           /* found: see `found` and the scanner's own fields */
     SCAN_TEMPFAIL,        /* could not finish: detail says why */
-    SCAN_SKIPPED,         /* configured not to look at this one (trusted client, too large): detail says why */
+    SCAN_SKIPPED, /* configured not to look at this one (trusted client, too large): detail says why */
 };
 
 /* RFC 8601 section 2.7 words. */
-enum auth_result { AUTH_NONE, AUTH_PASS, AUTH_FAIL, AUTH_SOFTFAIL, AUTH_NEUTRAL, AUTH_POLICY, AUTH_TEMPERROR,
-                   AUTH_PERMERROR };
+enum auth_result {
+    AUTH_NONE,
+    AUTH_PASS,
+    AUTH_FAIL,
+    AUTH_SOFTFAIL,
+    AUTH_NEUTRAL,
+    AUTH_POLICY,
+    AUTH_TEMPERROR,
+    AUTH_PERMERROR
+};
 const char *auth_result_word(enum auth_result result); /* "pass" */
 
 struct scan_result {
     enum scanner_id scanner;
     enum scan_status status;
-    struct bytes found;    /* virus name, rule, banned name, symbols; one line of printable text */
-    struct bytes detail;   /* for log and evidence */
+    struct bytes found;  /* virus name, rule, banned name, symbols; one line of printable text */
+    struct bytes detail; /* for log and evidence */
     int64_t elapsed_us;
     /* regexp and access actions: "REJECT text", "WARN ...", with table and line */
     struct bytes action;
     struct bytes table;
     uint32_t line;
     /* SPF, DKIM */
-    uint8_t auth;          /* enum auth_result */
-    struct bytes domain;   /* d= or the SPF domain */
+    uint8_t auth;        /* enum auth_result */
+    struct bytes domain; /* d= or the SPF domain */
     struct bytes selector;
     struct bytes second_opinion; /* libspf2's word when it differs from ours; empty when equal */
     /* SpamAssassin, in thousandths of a point */
@@ -59,19 +68,20 @@ struct scan_result {
 };
 
 struct scan_report {
-    struct scan_result results[SCAN_RESULTS_MAX]; /* DKIM has one per signature, regexp one per hit that acts */
+    struct scan_result
+        results[SCAN_RESULTS_MAX]; /* DKIM has one per signature, regexp one per hit that acts */
     size_t count;
     int64_t elapsed_us;
 };
 
 /* The message as every scanner sees it: exactly the bytes that will be relayed. */
 struct scan_input {
-    struct bytes content;  /* the mapped memfd: header, CRLF CRLF, body; lines end in CRLF */
+    struct bytes content; /* the mapped memfd: header, CRLF CRLF, body; lines end in CRLF */
     int fd;
-    size_t body_offset;    /* first byte of the body */
+    size_t body_offset; /* first byte of the body */
     const struct wire_scan *request;
     const struct config *config;
-    struct arena *arena;   /* results point in here; lives as long as the message */
+    struct arena *arena; /* results point in here; lives as long as the message */
     int64_t deadline_ms;
     struct dns_client *dns;
 };
@@ -82,12 +92,14 @@ struct scanner_instance;
 struct scanner {
     enum scanner_id id;
     const char *name; /* in scan_pipeline, logs and evidence: "clamav" */
-    /* Once per role, before the jail: open tables, compile rules. *shared_r is inherited by the workers. NULL: none */
+    /* Once per role, before the jail: open tables, compile rules. *shared_r is inherited by the workers.
+     * NULL: none */
     int (*load)(const struct config *config, void **shared_r, struct buf *error_r);
-    /* What changes while the configuration stays (signatures): once per loader, in the jail, before its workers are
-     * forked. NULL: none */
+    /* What changes while the configuration stays (signatures): once per loader, in the jail, before its
+     * workers are forked. NULL: none */
     int (*load_data)(const struct config *config, void *shared, struct buf *error_r);
-    /* Whether what load_data() reads has changed since the last call; asked outside the loader. NULL: never */
+    /* Whether what load_data() reads has changed since the last call; asked outside the loader. NULL: never
+     */
     bool (*has_new_data)(const struct config *config, void *shared);
     void (*unload)(void **shared);
     /* Once per worker process, after the fork and before its threads. NULL: none */
@@ -95,7 +107,8 @@ struct scanner {
     /* Once per worker thread. */
     int (*thread_start)(const struct config *config, void *shared, void **thread_r);
     void (*thread_stop)(void **thread);
-    /* Looks at one message and appends its results. An error return leaves "not scanned" with gw_strerror as detail. */
+    /* Looks at one message and appends its results. An error return leaves "not scanned" with gw_strerror as
+     * detail. */
     int (*scan)(void *shared, void *thread, const struct scan_input *input, struct scan_report *report);
 };
 

@@ -1,8 +1,8 @@
 /*
  * spf - the SPF scanner: asks our evaluator about the sender, and libspf2 for a second opinion.
  *
- * Before: pipeline.c; after: policy/verdict.c (spf_action) and the Received-SPF field. Mail of our own networks and
- * of authenticated users is not checked: they are not supposed to be in anybody's record.
+ * Before: pipeline.c; after: policy/verdict.c (spf_action) and the Received-SPF field. Mail of our own
+ * networks and of authenticated users is not checked: they are not supposed to be in anybody's record.
  */
 #include "scanners/spf.h"
 

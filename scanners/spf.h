@@ -1,9 +1,10 @@
 /*
  * spf - Sender Policy Framework (RFC 7208): parse a record, expand macros, evaluate check_host().
  *
- * Before: spf_scanner.c (a message) asks; DNS is reached through a function, so that tests bring their own. spf_record.c
- * parses whole records before anything is evaluated, as section 4.6 wants; spf_macro.c expands; spf_eval.c decides
- * within the limits of section 4.6.4. Errors become results (temperror, permerror), never a pass.
+ * Before: spf_scanner.c (a message) asks; DNS is reached through a function, so that tests bring their own.
+ * spf_record.c parses whole records before anything is evaluated, as section 4.6 wants; spf_macro.c expands;
+ * spf_eval.c decides within the limits of section 4.6.4. Errors become results (temperror, permerror), never
+ * a pass.
  */
 #ifndef SCANNERS_SPF_H
 #define SCANNERS_SPF_H
@@ -24,16 +25,25 @@ enum {
 };
 
 enum spf_mechanism {
-    SPF_ALL, SPF_INCLUDE, SPF_A, SPF_MX, SPF_PTR, SPF_IP4, SPF_IP6, SPF_EXISTS,
-    SPF_REDIRECT, SPF_EXP, SPF_UNKNOWN_MODIFIER,
+    SPF_ALL,
+    SPF_INCLUDE,
+    SPF_A,
+    SPF_MX,
+    SPF_PTR,
+    SPF_IP4,
+    SPF_IP6,
+    SPF_EXISTS,
+    SPF_REDIRECT,
+    SPF_EXP,
+    SPF_UNKNOWN_MODIFIER,
 };
 
 struct spf_term {
     enum spf_mechanism mechanism;
-    uint8_t qualifier;      /* enum auth_result when it matches */
-    struct bytes domain;    /* domain-spec, unexpanded; empty: the current domain */
+    uint8_t qualifier;         /* enum auth_result when it matches */
+    struct bytes domain;       /* domain-spec, unexpanded; empty: the current domain */
     struct net_prefix network; /* ip4, ip6 */
-    uint8_t bits4, bits6;   /* of a and mx */
+    uint8_t bits4, bits6;      /* of a and mx */
 };
 
 struct spf_record {
@@ -45,14 +55,15 @@ struct spf_record {
 /* Whether a TXT record is an SPF record: "v=spf1" and then a blank or the end. */
 bool spf_record_is_one(struct bytes text);
 /* Views point into text. GW_ERR_SYNTAX is permerror; problem_r gets the term in words. */
-int spf_record_parse(struct arena *arena, struct bytes text, struct spf_record *record_r, const char **problem_r);
+int spf_record_parse(struct arena *arena, struct bytes text, struct spf_record *record_r,
+                     const char **problem_r);
 
 /* Answers from DNS. 0 with an answer or an error, as dns_query(). */
 typedef int spf_lookup(void *context, const char *name, enum dns_type type, struct dns_answer **answer_r);
 
 struct spf_request {
     const struct net_addr *client;
-    struct bytes sender;  /* MAIL FROM; empty: postmaster@helo is checked */
+    struct bytes sender; /* MAIL FROM; empty: postmaster@helo is checked */
     struct bytes helo;
     const char *receiver; /* our name, for %{r} */
     spf_lookup *lookup;

@@ -1,8 +1,8 @@
 /*
  * spf_eval - check_host() (RFC 7208 section 4): finds the record, walks its terms, keeps the limits.
  *
- * Before: spf_scanner.c; asks DNS through the request. One struct spf_state lives for a whole check, so that the
- * limits hold over includes and redirects together.
+ * Before: spf_scanner.c; asks DNS through the request. One struct spf_state lives for a whole check, so that
+ * the limits hold over includes and redirects together.
  */
 #include <string.h>
 #include <sys/socket.h>
@@ -16,7 +16,7 @@ struct spf_state {
     struct spf_macros macros; /* of the check_host() under way */
     unsigned lookups, voids, depth;
     bool name_asked;
-    struct bytes validated;  /* %{p} */
+    struct bytes validated; /* %{p} */
 };
 
 /* The result of one term: matched, not matched, or an error that ends everything. */
@@ -137,7 +137,8 @@ has_client(const struct spf_state *state, const struct dns_answer *answer, uint8
     return false;
 }
 
-/* The names PTR gives whose addresses hold the client (section 5.5): calls `use` for each until it returns true. */
+/* The names PTR gives whose addresses hold the client (section 5.5): calls `use` for each until it returns
+ * true. */
 static bool
 walk_validated_names(struct spf_state *state, bool (*use)(void *context, struct bytes name), void *context)
 {
@@ -213,7 +214,8 @@ find_validated_name(void *context)
     return state->validated;
 }
 
-/* Expands a domain-spec; an over-long name loses labels from the left (section 7.3). Empty: the current domain. */
+/* Expands a domain-spec; an over-long name loses labels from the left (section 7.3). Empty: the current
+ * domain. */
 static int
 expand_domain(struct spf_state *state, struct bytes spec, struct bytes *domain_r)
 {
@@ -388,7 +390,8 @@ explain(struct spf_state *state, struct bytes spec)
         return;
     }
     buf_init(&out, SPF_EXPANDED_MAX);
-    if (answer->record_count == 1 && spf_macro_expand(&state->macros, answer->records[0].data, true, &out) == 0) {
+    if (answer->record_count == 1 &&
+        spf_macro_expand(&state->macros, answer->records[0].data, true, &out) == 0) {
         bool ascii = true;
 
         for (size_t i = 0; i < out.n; i++) {
@@ -438,7 +441,8 @@ evaluate(struct spf_state *state, const struct spf_record *record, bool with_exp
             return (enum auth_result)term->qualifier;
         }
     }
-    return record->redirect.p != NULL ? follow_redirect(state, record->redirect, with_explanation) : AUTH_NEUTRAL;
+    return record->redirect.p != NULL ? follow_redirect(state, record->redirect, with_explanation)
+                                      : AUTH_NEUTRAL;
 }
 
 /* A domain that can have a record: two labels or more, none empty or over-long (section 4.3). */

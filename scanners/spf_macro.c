@@ -1,7 +1,8 @@
 /*
  * spf_macro - macro-strings (RFC 7208 section 7): "%{d2r.}" and its kind.
  *
- * Before: spf_record.c checks, spf_eval.c expands for domain-specs and explanations. Bounded by the buffer's limit.
+ * Before: spf_record.c checks, spf_eval.c expands for domain-specs and explanations. Bounded by the buffer's
+ * limit.
  */
 #include <stdio.h>
 #include <string.h>
@@ -35,8 +36,8 @@ parse_macro(struct bytes *text, bool exp, struct macro *macro)
     uint8_t c = text->p[0];
     macro->escape = c >= 'A' && c <= 'Z';
     macro->letter = macro->escape ? (uint8_t)(c + 32) : c;
-    if (macro->letter == '\0' || (strchr(LETTERS, macro->letter) == NULL &&
-                                  !(exp && strchr(MORE, macro->letter) != NULL))) {
+    if (macro->letter == '\0' ||
+        (strchr(LETTERS, macro->letter) == NULL && !(exp && strchr(MORE, macro->letter) != NULL))) {
         return GW_ERR_SYNTAX;
     }
     bool digits = false;
@@ -118,7 +119,8 @@ value_of(const struct spf_macros *macros, uint8_t letter, char scratch[512])
     scratch[0] = '\0';
     switch (letter) {
     case 's':
-        (void)snprintf(scratch, 512, "%.*s@%.*s", (int)(macros->sender_local.n < 200 ? macros->sender_local.n : 200),
+        (void)snprintf(scratch, 512, "%.*s@%.*s",
+                       (int)(macros->sender_local.n < 200 ? macros->sender_local.n : 200),
                        (const char *)macros->sender_local.p, BYTES_FMT(macros->sender_domain));
         return bytes_str(scratch);
     case 'l':

@@ -1,8 +1,8 @@
 /*
  * spf_record - parses an SPF record (RFC 7208 section 12, collected ABNF) into terms.
  *
- * Before: spf_eval.c with the joined TXT strings; after: spf_eval.c walks the terms. A single wrong term makes the
- * whole record a permerror, wherever it stands (section 4.6).
+ * Before: spf_eval.c with the joined TXT strings; after: spf_eval.c walks the terms. A single wrong term
+ * makes the whole record a permerror, wherever it stands (section 4.6).
  */
 #include <string.h>
 
@@ -244,7 +244,7 @@ modifier_name_length(struct bytes text)
     size_t n = 0;
 
     while (n < text.n && (is_alpha(text.p[n]) || (n > 0 && (is_digit(text.p[n]) || text.p[n] == '-' ||
-                                                           text.p[n] == '_' || text.p[n] == '.')))) {
+                                                            text.p[n] == '_' || text.p[n] == '.')))) {
         n++;
     }
     return n > 0 && n < text.n && text.p[n] == '=' ? n : 0;
@@ -295,7 +295,8 @@ spf_record_parse(struct arena *arena, struct bytes text, struct spf_record *reco
         int r = name_length > 0 ? parse_modifier(word, name_length, record_r) : parse_mechanism(word, &term);
 
         if (r != 0 || record_r->count >= SPF_TERMS_MAX) {
-            const char *words = arena_printf(arena, "bad term \"%.*s\"", (int)(word.n < 100 ? word.n : 100), word.p);
+            const char *words =
+                arena_printf(arena, "bad term \"%.*s\"", (int)(word.n < 100 ? word.n : 100), word.p);
             *problem_r = words != NULL ? words : "bad term";
             return GW_ERR_SYNTAX;
         }

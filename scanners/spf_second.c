@@ -73,9 +73,9 @@ lookup(SPF_dns_server_t *dns, const char *domain, ns_type type, int should_cache
         return SPF_dns_rr_new_init(dns, domain, type, 0, r == GW_ERR_SYNTAX ? HOST_NOT_FOUND : TRY_AGAIN);
     }
     rr = SPF_dns_rr_new_init(dns, domain, type, 0,
-                             answer->status == DNS_FOUND     ? NETDB_SUCCESS
+                             answer->status == DNS_FOUND    ? NETDB_SUCCESS
                              : answer->status == DNS_NODATA ? NO_DATA
-                                                              : HOST_NOT_FOUND);
+                                                            : HOST_NOT_FOUND);
     for (size_t i = 0; rr != NULL && i < answer->record_count && i < DNS_RECORDS_MAX; i++) {
         if (!put_record(rr, (int)i, type_of(type), &answer->records[i])) {
             break;
@@ -146,7 +146,8 @@ ask(struct spf_second *second, SPF_request_t *question, const char *helo, const 
     second->queries = 0;
     (void)SPF_request_query_mailfrom(question, &response);
     if (response != NULL) {
-        result = second->queries > SPF_SECOND_QUERIES_MAX ? AUTH_PERMERROR : word_of(SPF_response_result(response));
+        result = second->queries > SPF_SECOND_QUERIES_MAX ? AUTH_PERMERROR
+                                                          : word_of(SPF_response_result(response));
         SPF_response_free(response);
     }
     return result;
@@ -166,7 +167,7 @@ spf_second_check(struct spf_second *second, const struct spf_request *request)
         memcpy(&v4, request->client->ip, sizeof(v4));
         memcpy(&v6, request->client->ip, sizeof(v6));
         SPF_errcode_t error = request->client->family == AF_INET6 ? SPF_request_set_ipv6(question, v6)
-                                                         : SPF_request_set_ipv4(question, v4);
+                                                                  : SPF_request_set_ipv4(question, v4);
         if (error == SPF_E_SUCCESS) {
             result = ask(second, question, helo, sender);
         }

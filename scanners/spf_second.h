@@ -1,8 +1,9 @@
 /*
  * spf_second - the second opinion: libspf2 over a DNS layer that caps its lookups.
  *
- * libspf2 counts lookups per nesting level only, so one MAIL FROM can make it ask thousands of times; this layer
- * answers "try again" beyond SPF_SECOND_QUERIES_MAX. Its word never decides: a disagreement is recorded.
+ * libspf2 counts lookups per nesting level only, so one MAIL FROM can make it ask thousands of times; this
+ * layer answers "try again" beyond SPF_SECOND_QUERIES_MAX. Its word never decides: a disagreement is
+ * recorded.
  */
 #ifndef SCANNERS_SPF_SECOND_H
 #define SCANNERS_SPF_SECOND_H

@@ -1,6 +1,6 @@
 /*
- * arena - see the header. A chain of blocks; the first is kept over resets, so that a thread that handles one message
- * after another allocates only for the unusual ones.
+ * arena - see the header. A chain of blocks; the first is kept over resets, so that a thread that handles one
+ * message after another allocates only for the unusual ones.
  */
 #include "base/arena.h"
 

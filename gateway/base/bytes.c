@@ -1,8 +1,8 @@
 /*
  * bytes - see the header. Everything above base works on these views and buffers.
  *
- * A buffer grows by doubling up to its limit and keeps one byte for the NUL that is not counted. Nothing here fails
- * but for the limit and memory.
+ * A buffer grows by doubling up to its limit and keeps one byte for the NUL that is not counted. Nothing here
+ * fails but for the limit and memory.
  */
 #include "base/bytes.h"
 
@@ -320,7 +320,10 @@ buf_printf(struct buf *buf, const char *format, ...)
 static size_t
 utf8_length(const uint8_t *p, size_t n)
 {
-    size_t length = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
+    size_t length = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
+                    : (p[0] & 0xf0) == 0xe0        ? 3
+                    : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
+                                                   : 0;
 
     if (length == 0 || n < length) {
         return 0;

@@ -1,9 +1,9 @@
 /*
  * bytes - views of bytes (struct bytes, borrowed) and growable buffers with a limit (struct buf, owned).
  *
- * What comes from the network is bytes with a length, never a C string: it may hold NUL. A view does not own what
- * it points to. A buf grows up to its limit and then fails with GW_ERR_LIMIT; its content is always followed by one
- * NUL that is not counted, so that text we made ourselves can be handed to C interfaces.
+ * What comes from the network is bytes with a length, never a C string: it may hold NUL. A view does not own
+ * what it points to. A buf grows up to its limit and then fails with GW_ERR_LIMIT; its content is always
+ * followed by one NUL that is not counted, so that text we made ourselves can be handed to C interfaces.
  */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
@@ -26,12 +26,13 @@ struct buf {
 };
 
 #define BYTES_LIT(text) ((struct bytes){(const uint8_t *)("" text), sizeof(text) - 1})
-/* printf of a view: "%.*s", BYTES_FMT(view). For trusted or already escaped bytes only; see bytes_printable(). */
+/* printf of a view: "%.*s", BYTES_FMT(view). For trusted or already escaped bytes only; see
+ * bytes_printable(). */
 #define BYTES_FMT(view) (int)(view).n, (const char *)(view).p
 
 struct bytes bytes_of(const void *p, size_t n);
-struct bytes bytes_str(const char *text);         /* NULL gives the empty view */
-struct bytes bytes_buf(const struct buf *buf);    /* view of the buffer's content */
+struct bytes bytes_str(const char *text);                      /* NULL gives the empty view */
+struct bytes bytes_buf(const struct buf *buf);                 /* view of the buffer's content */
 struct bytes bytes_sub(struct bytes v, size_t from, size_t n); /* clamped to v */
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_nocase(struct bytes a, struct bytes b); /* ASCII only */
@@ -62,8 +63,8 @@ int buf_append_str(struct buf *buf, const char *text);
 int buf_append_byte(struct buf *buf, uint8_t byte);
 int buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *buf, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
-/* Appends v with every byte outside printable ASCII replaced by '?', at most `max` bytes: what a log line or a
- * reply may carry of a peer's bytes. UTF-8 is kept when `utf8_ok`. */
+/* Appends v with every byte outside printable ASCII replaced by '?', at most `max` bytes: what a log line or
+ * a reply may carry of a peer's bytes. UTF-8 is kept when `utf8_ok`. */
 int buf_append_printable(struct buf *buf, struct bytes v, size_t max, bool utf8_ok);
 void buf_consume(struct buf *buf, size_t n); /* drops the first n bytes */
 /* The content as a C string ("" when empty). Valid until the next change. */

@@ -1,5 +1,6 @@
 /*
- * clock - see the header. The shift of the wall clock is process-wide by its nature: it is set once, at start.
+ * clock - see the header. The shift of the wall clock is process-wide by its nature: it is set once, at
+ * start.
  */
 #include "base/clock.h"
 

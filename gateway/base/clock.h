@@ -1,8 +1,9 @@
 /*
- * clock - the two clocks: monotonic for deadlines and measurements, wall for dates that people and stores see.
+ * clock - the two clocks: monotonic for deadlines and measurements, wall for dates that people and stores
+ * see.
  *
- * A deadline is an absolute monotonic time in milliseconds; CLOCK_NEVER means none. Tests move the wall clock by
- * clock_shift_wall() (reached through the parameter test_clock_offset), never the machine's.
+ * A deadline is an absolute monotonic time in milliseconds; CLOCK_NEVER means none. Tests move the wall clock
+ * by clock_shift_wall() (reached through the parameter test_clock_offset), never the machine's.
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H

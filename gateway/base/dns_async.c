@@ -1,9 +1,9 @@
 /*
  * dns_async - queries for event loops; see dns.h.
  *
- * One non-blocking connection carries all queries; each has a timer of its own, so the callback comes exactly once
- * whatever happens to the resolver. When the connection breaks, what is under way is answered "cannot tell" and the
- * next query connects again.
+ * One non-blocking connection carries all queries; each has a timer of its own, so the callback comes exactly
+ * once whatever happens to the resolver. When the connection breaks, what is under way is answered "cannot
+ * tell" and the next query connects again.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -85,7 +85,8 @@ disconnect(struct dns_async *async)
     ipc_channel_free(&async->channel);
 }
 
-/* The connection broke: everybody under way hears "cannot tell". Queries made by those callbacks are new ones. */
+/* The connection broke: everybody under way hears "cannot tell". Queries made by those callbacks are new
+ * ones. */
 static void
 fail_all(struct dns_async *async)
 {
@@ -205,8 +206,8 @@ send_query(struct dns_async *async, uint64_t id, const char *name, enum dns_type
 }
 
 int
-dns_async_query(struct dns_async *async, const char *name, enum dns_type type, int64_t deadline_ms, dns_done *done,
-                void *context, uint64_t *handle_r)
+dns_async_query(struct dns_async *async, const char *name, enum dns_type type, int64_t deadline_ms,
+                dns_done *done, void *context, uint64_t *handle_r)
 {
     *handle_r = 0;
     if (!dns_name_is_askable(name)) {
@@ -218,7 +219,8 @@ dns_async_query(struct dns_async *async, const char *name, enum dns_type type, i
     }
     *query = (struct query){.owner = async, .id = async->next_id++, .done = done, .context = context};
     /* A resolver that cannot be reached is told by the timer, at once: never from inside this call. */
-    int64_t when_ms = send_query(async, query->id, name, type, deadline_ms) == 0 ? deadline_ms + DNS_GRACE_MS : 0;
+    int64_t when_ms =
+        send_query(async, query->id, name, type, deadline_ms) == 0 ? deadline_ms + DNS_GRACE_MS : 0;
     query->timer = loop_timer_add(async->loop, when_ms, expire, query);
     if (query->timer == NULL) {
         free(query);

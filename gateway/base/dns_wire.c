@@ -20,7 +20,8 @@ dns_wire_put_query(struct buf *buf, const char *name, enum dns_type type, uint32
 }
 
 int
-dns_wire_get_query(struct bytes payload, char name_r[DNS_NAME_MAX + 1], enum dns_type *type_r, uint32_t *budget_ms_r)
+dns_wire_get_query(struct bytes payload, char name_r[DNS_NAME_MAX + 1], enum dns_type *type_r,
+                   uint32_t *budget_ms_r)
 {
     struct unpack u;
 

@@ -1,11 +1,11 @@
 /*
  * error - the one return grammar of the program.
  *
- * Functions that can fail return 0 or one of these negative values; incremental parsers return 1 (done), 0 (needs
- * more) or a negative value; predicates return bool and are named is_ or has_. Output arguments end in _r, are
- * cleared on entry and set only on success. Three failures, three words: return an error (a peer's or a message's
- * fault), log_fatal (our environment; master restarts the role), panic (our bug). Neither of the last two may be
- * reached by bytes from a peer.
+ * Functions that can fail return 0 or one of these negative values; incremental parsers return 1 (done), 0
+ * (needs more) or a negative value; predicates return bool and are named is_ or has_. Output arguments end in
+ * _r, are cleared on entry and set only on success. Three failures, three words: return an error (a peer's or
+ * a message's fault), log_fatal (our environment; master restarts the role), panic (our bug). Neither of the
+ * last two may be reached by bytes from a peer.
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H

@@ -1,9 +1,10 @@
 /*
  * ipc - see the header. Before and after: every role; the rules are IPC_RULES (message/wire.c).
  *
- * One packet is a header of 16 bytes and the payload; SOCK_SEQPACKET keeps the boundary. A receiver believes nothing:
- * type, sender, phase, length and number of descriptors are compared with the rule before the payload is looked at,
- * and a spilled payload is mapped only when its memfd is sealed and exactly as long as the header says.
+ * One packet is a header of 16 bytes and the payload; SOCK_SEQPACKET keeps the boundary. A receiver believes
+ * nothing: type, sender, phase, length and number of descriptors are compared with the rule before the
+ * payload is looked at, and a spilled payload is mapped only when its memfd is sealed and exactly as long as
+ * the header says.
  */
 #include "base/ipc.h"
 
@@ -28,7 +29,7 @@ enum {
     BACKLOG_BYTES_MAX = 16 * 1024 * 1024,
     BACKLOG_PACKETS_MAX = 4096,
     ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE,
-    ARM_S = 10, /* a receiver looks at its deadline at least this often */
+    ARM_S = 10,           /* a receiver looks at its deadline at least this often */
     SEND_WAIT_MS = 30000, /* a blocking sender waits this long for a peer that does not read */
 };
 
@@ -192,7 +193,8 @@ move_phase(struct ipc_channel *channel, const struct ipc_rule *rule)
 
 /* One sendmsg(2). 0, GW_ERR_AGAIN, GW_ERR_EOF (the peer is gone), GW_ERR_TIMEOUT, GW_ERR_SYS. */
 static int
-send_packet(int fd, const struct iovec *parts, size_t part_count, const int *fds, size_t fd_count, bool nonblocking)
+send_packet(int fd, const struct iovec *parts, size_t part_count, const int *fds, size_t fd_count,
+            bool nonblocking)
 {
     union {
         struct cmsghdr align;
@@ -291,9 +293,9 @@ ipc_send(struct ipc_channel *channel, uint16_t type, uint64_t id, struct bytes p
         payload = (struct bytes){0};
     }
     struct iovec parts[2] = {{&header, sizeof(header)}, {(void *)payload.p, payload.n}};
-    r = channel->first != NULL
-            ? GW_ERR_AGAIN
-            : send_packet(channel->fd, parts, payload.n > 0 ? 2 : 1, wire_fds, fd_count, channel->nonblocking);
+    r = channel->first != NULL ? GW_ERR_AGAIN
+                               : send_packet(channel->fd, parts, payload.n > 0 ? 2 : 1, wire_fds, fd_count,
+                                             channel->nonblocking);
     if (r == GW_ERR_AGAIN) {
         r = queue_packet(channel, &header, payload, wire_fds, fd_count);
     }
@@ -326,8 +328,8 @@ ipc_flush(struct ipc_channel *channel)
     return 0;
 }
 
-/* Makes recvmsg(2) itself end by the deadline, or after ARM_S to look again: one system call per message, since the
- * time-out is the same from message to message. */
+/* Makes recvmsg(2) itself end by the deadline, or after ARM_S to look again: one system call per message,
+ * since the time-out is the same from message to message. */
 static int
 set_receive_timeout(struct ipc_channel *channel, int64_t deadline_ms)
 {
@@ -485,8 +487,10 @@ ipc_receive(struct ipc_channel *channel, int64_t deadline_ms, struct ipc_message
         char space[CMSG_SPACE(sizeof(int) * FDS_ON_WIRE)];
     } control;
     struct iovec part = {packet, sizeof(packet)};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.space,
+                             .msg_controllen = sizeof(control.space)};
     int fds[FDS_ON_WIRE];
     ssize_t n;
     int r;

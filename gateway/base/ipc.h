@@ -1,11 +1,12 @@
 /*
  * ipc - typed messages between roles over SOCK_SEQPACKET, with descriptors.
  *
- * A server has one listening socket per role that may call it (ROLE_EDGES), so it knows who calls without asking.
- * Each message is checked against one table of rules: type, who may send it to whom, in which phase of the
- * connection, how long, with how many descriptors. A peer that breaks a rule gets GW_ERR_PEER and is closed by the
- * caller: never trusted, never fatal. Payloads over IPC_INLINE_MAX travel as a sealed memfd; the receiver maps them,
- * so the caller sees no difference. Works blocking (threads of receive, relay, scan) and non-blocking (loops).
+ * A server has one listening socket per role that may call it (ROLE_EDGES), so it knows who calls without
+ * asking. Each message is checked against one table of rules: type, who may send it to whom, in which phase
+ * of the connection, how long, with how many descriptors. A peer that breaks a rule gets GW_ERR_PEER and is
+ * closed by the caller: never trusted, never fatal. Payloads over IPC_INLINE_MAX travel as a sealed memfd;
+ * the receiver maps them, so the caller sees no difference. Works blocking (threads of receive, relay, scan)
+ * and non-blocking (loops).
  */
 #ifndef BASE_IPC_H
 #define BASE_IPC_H
@@ -16,13 +17,14 @@
 #include "base/role.h"
 
 enum {
-    IPC_INLINE_MAX = 32768,            /* bytes of payload inside the packet */
+    IPC_INLINE_MAX = 32768,             /* bytes of payload inside the packet */
     IPC_PAYLOAD_MAX = 64 * 1024 * 1024, /* bytes of any payload, spilled or not */
     IPC_FDS_MAX = 4,
     IPC_BACKLOG = 1024,
 };
 
-/* Phases are bits of the connection as the receiver sees it; a rule names those in which its type is allowed. */
+/* Phases are bits of the connection as the receiver sees it; a rule names those in which its type is allowed.
+ */
 enum { IPC_PHASE_ANY = 0xff, IPC_PHASE_START = 1 };
 
 struct ipc_rule {
@@ -40,17 +42,18 @@ extern const struct ipc_rule IPC_RULES[];
 
 struct ipc_message {
     uint16_t type;
-    uint64_t id;           /* chosen by the asker; the answer carries the same */
-    struct bytes payload;  /* valid until ipc_message_free() */
-    int fds[IPC_FDS_MAX];  /* -1 where none; set to -1 what you keep */
+    uint64_t id;          /* chosen by the asker; the answer carries the same */
+    struct bytes payload; /* valid until ipc_message_free() */
+    int fds[IPC_FDS_MAX]; /* -1 where none; set to -1 what you keep */
     size_t fd_count;
-    void *storage;         /* private */
-    size_t mapped;         /* private */
+    void *storage; /* private */
+    size_t mapped; /* private */
 };
 
 struct ipc_channel; /* one connection */
 
-/* Takes over a connected SEQPACKET descriptor. `self` and `peer` decide which rules apply. NULL: out of memory. */
+/* Takes over a connected SEQPACKET descriptor. `self` and `peer` decide which rules apply. NULL: out of
+ * memory. */
 struct ipc_channel *ipc_channel_new(int fd, enum role self, enum role peer);
 void ipc_channel_free(struct ipc_channel **channel);
 int ipc_channel_fd(const struct ipc_channel *channel);
@@ -60,11 +63,13 @@ enum role ipc_channel_peer(const struct ipc_channel *channel);
  * role_start prepared). Blocking; 0, GW_ERR_SYS. */
 int ipc_connect(enum role self, enum role server, struct ipc_channel **channel_r);
 /* Accepts on a listening socket whose callers are `peer`. GW_ERR_AGAIN when non-blocking and none waits. */
-int ipc_accept(int listen_fd, enum role self, enum role peer, bool nonblocking, struct ipc_channel **channel_r);
+int ipc_accept(int listen_fd, enum role self, enum role peer, bool nonblocking,
+               struct ipc_channel **channel_r);
 
 /* Sends one message; descriptors are duplicated by the kernel, the caller keeps (and closes) its own.
- * On a non-blocking channel a full socket queues the message inside the channel (bounded; GW_ERR_FULL beyond) and
- * ipc_flush() sends the rest when the descriptor is writable. GW_ERR_DENIED when our own table forbids it. */
+ * On a non-blocking channel a full socket queues the message inside the channel (bounded; GW_ERR_FULL beyond)
+ * and ipc_flush() sends the rest when the descriptor is writable. GW_ERR_DENIED when our own table forbids
+ * it. */
 int ipc_send(struct ipc_channel *channel, uint16_t type, uint64_t id, struct bytes payload, const int *fds,
              size_t fd_count);
 bool ipc_has_backlog(const struct ipc_channel *channel);
@@ -75,9 +80,10 @@ int ipc_flush(struct ipc_channel *channel); /* 0 all sent, GW_ERR_AGAIN, GW_ERR_
 int ipc_receive(struct ipc_channel *channel, int64_t deadline_ms, struct ipc_message *message_r);
 void ipc_message_free(struct ipc_message *message); /* closes descriptors still in it */
 
-/* One question and its answer on a blocking channel: sends, then receives until the answer with the same id. */
-int ipc_call(struct ipc_channel *channel, uint16_t type, struct bytes payload, const int *fds, size_t fd_count,
-             int64_t deadline_ms, struct ipc_message *answer_r);
+/* One question and its answer on a blocking channel: sends, then receives until the answer with the same id.
+ */
+int ipc_call(struct ipc_channel *channel, uint16_t type, struct bytes payload, const int *fds,
+             size_t fd_count, int64_t deadline_ms, struct ipc_message *answer_r);
 
 /* A memfd sealed against every change, holding v. -1 with errno. */
 int ipc_sealed_memfd(const char *name, struct bytes v);

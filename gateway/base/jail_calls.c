@@ -339,7 +339,8 @@ add_ioctls(scmp_filter_ctx filter)
     return rc;
 }
 
-/* A signal to itself wakes threads that wait in accept(2): how receive drains. Roles that fork may send any. */
+/* A signal to itself wakes threads that wait in accept(2): how receive drains. Roles that fork may send any.
+ */
 static int
 add_own_signals(scmp_filter_ctx filter, unsigned rights)
 {

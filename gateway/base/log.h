@@ -1,10 +1,11 @@
 /*
  * log - log lines in Postfix's form, to syslog(3) or to maillog_file.
  *
- * "Nov 21 06:01:48 host postfix/smtpd[123]: text": program is the name after the slash (smtpd, cleanup, qmgr, smtp,
- * local, postscreen ...), so that pflogsumm and fail2ban read them. One line is one write(2) on an O_APPEND
- * descriptor that was opened before the jail. Line breaks and control bytes in the text are replaced, so a peer
- * cannot forge a line. This file is the one place besides role mains with process-wide state: the log descriptor.
+ * "Nov 21 06:01:48 host postfix/smtpd[123]: text": program is the name after the slash (smtpd, cleanup, qmgr,
+ * smtp, local, postscreen ...), so that pflogsumm and fail2ban read them. One line is one write(2) on an
+ * O_APPEND descriptor that was opened before the jail. Line breaks and control bytes in the text are
+ * replaced, so a peer cannot forge a line. This file is the one place besides role mains with process-wide
+ * state: the log descriptor.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -30,15 +31,16 @@ int log_fd(void);         /* the file's descriptor, for a child role to inherit;
 void log_write(enum log_level level, const char *program, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Between these two, this thread's lines are collected and written with one write(2): for the turns of event loops.
- * Warnings and worse are written at once, with what was collected before them. */
+/* Between these two, this thread's lines are collected and written with one write(2): for the turns of event
+ * loops. Warnings and worse are written at once, with what was collected before them. */
 void log_hold(void);
 void log_release(void);
 
 #define log_info(program, ...) log_write(LOG_LEVEL_INFO, (program), __VA_ARGS__)
 #define log_warning(program, ...) log_write(LOG_LEVEL_WARNING, (program), __VA_ARGS__)
 #define log_error(program, ...) log_write(LOG_LEVEL_ERROR, (program), __VA_ARGS__)
-/* Our environment is broken (not a peer's doing): logs and exits; master starts the role again with back-off. */
+/* Our environment is broken (not a peer's doing): logs and exits; master starts the role again with back-off.
+ */
 void log_fatal(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 /* Our own invariant is broken: logs and aborts. */
 void log_panic(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));

@@ -1,8 +1,8 @@
 /*
  * loop - see the header. epoll, a list of timers kept in a binary heap, one signalfd.
  *
- * Watches and timers that a handler removes while events of the same turn are pending are marked dead and freed at the
- * end of the turn, so no handler is called for what is gone.
+ * Watches and timers that a handler removes while events of the same turn are pending are marked dead and
+ * freed at the end of the turn, so no handler is called for what is gone.
  */
 #include "base/loop.h"
 

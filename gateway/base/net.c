@@ -171,14 +171,16 @@ net_addr_reversed(const struct net_addr *addr, const char *suffix, char *out, si
     size_t n = 0;
 
     if (addr->family == AF_INET) {
-        int written = snprintf(out, size, "%u.%u.%u.%u.%s", addr->ip[3], addr->ip[2], addr->ip[1], addr->ip[0], suffix);
+        int written =
+            snprintf(out, size, "%u.%u.%u.%u.%s", addr->ip[3], addr->ip[2], addr->ip[1], addr->ip[0], suffix);
         return written >= 0 && (size_t)written < size ? 0 : GW_ERR_LIMIT;
     }
     if (addr->family != AF_INET6 || size < 64 + strlen(suffix) + 1) {
         return GW_ERR_LIMIT;
     }
     for (size_t i = 16; i-- > 0;) {
-        n += (size_t)snprintf(out + n, size - n, "%x.%x.", (unsigned)(addr->ip[i] & 15), (unsigned)(addr->ip[i] >> 4));
+        n += (size_t)snprintf(out + n, size - n, "%x.%x.", (unsigned)(addr->ip[i] & 15),
+                              (unsigned)(addr->ip[i] >> 4));
     }
     (void)snprintf(out + n, size - n, "%s", suffix);
     return 0;

@@ -32,13 +32,15 @@ bool net_addr_equal(const struct net_addr *a, const struct net_addr *b); /* addr
 /* "192.0.2.0/24", "[2001:db8::]/32", "192.0.2.1"; host bits that are set are GW_ERR_SYNTAX as in Postfix. */
 int net_prefix_parse(struct bytes text, struct net_prefix *prefix_r);
 bool net_prefix_has(const struct net_prefix *prefix, const struct net_addr *addr);
-void net_addr_mask(struct net_addr *addr, uint8_t bits); /* clears the host bits: greylist's /24 and /64 keys */
+void net_addr_mask(struct net_addr *addr,
+                   uint8_t bits); /* clears the host bits: greylist's /24 and /64 keys */
 /* "4.3.2.1.zone" or the nibble form, as DNSBL and PTR queries want (RFC 5782). suffix e.g. "in-addr.arpa". */
 int net_addr_reversed(const struct net_addr *addr, const char *suffix, char *out, size_t size);
 
 /* Listening TCP socket, SO_REUSEADDR, close-on-exec, IPV6_V6ONLY. -1 with errno. */
 int net_listen(const struct net_addr *addr, int backlog);
-/* TCP connection within the deadline; bound to *source when not NULL. 0, GW_ERR_TIMEOUT, GW_ERR_SYS (errno). */
+/* TCP connection within the deadline; bound to *source when not NULL. 0, GW_ERR_TIMEOUT, GW_ERR_SYS (errno).
+ */
 int net_connect(const struct net_addr *addr, const struct net_addr *source, int64_t deadline_ms, int *fd_r);
 int net_connect_unix(const char *path, int64_t deadline_ms, int *fd_r);
 

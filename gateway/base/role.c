@@ -1,24 +1,26 @@
 /*
- * role - see the header. Adding an edge here is widening the trust graph; gateway/doc/privileges.md must say why.
+ * role - see the header. Adding an edge here is widening the trust graph; gateway/doc/privileges.md must say
+ * why.
  */
 #include "base/role.h"
 
 #include <string.h>
 
 static const char *const NAMES[ROLE_COUNT] = {
-    [ROLE_NONE] = "none",     [ROLE_MASTER] = "master", [ROLE_SCREEN] = "screen",   [ROLE_RECEIVE] = "receive",
-    [ROLE_SCAN] = "scan",     [ROLE_POLICY] = "policy", [ROLE_QUEUE] = "queue",     [ROLE_RELAY] = "relay",
-    [ROLE_DELIVER] = "deliver", [ROLE_RESOLVER] = "resolver", [ROLE_CTL] = "ctl",
+    [ROLE_NONE] = "none",         [ROLE_MASTER] = "master", [ROLE_SCREEN] = "screen",
+    [ROLE_RECEIVE] = "receive",   [ROLE_SCAN] = "scan",     [ROLE_POLICY] = "policy",
+    [ROLE_QUEUE] = "queue",       [ROLE_RELAY] = "relay",   [ROLE_DELIVER] = "deliver",
+    [ROLE_RESOLVER] = "resolver", [ROLE_CTL] = "ctl",
 };
 
 const struct role_edge ROLE_EDGES[] = {
-    {ROLE_SCREEN, ROLE_RECEIVE},  {ROLE_SCREEN, ROLE_POLICY},  {ROLE_SCREEN, ROLE_RESOLVER},
-    {ROLE_RECEIVE, ROLE_RESOLVER}, {ROLE_RECEIVE, ROLE_SCAN},  {ROLE_RECEIVE, ROLE_POLICY},
-    {ROLE_RECEIVE, ROLE_QUEUE},   {ROLE_SCAN, ROLE_RESOLVER},  {ROLE_SCAN, ROLE_POLICY},
-    {ROLE_POLICY, ROLE_QUEUE},    {ROLE_POLICY, ROLE_RESOLVER}, {ROLE_QUEUE, ROLE_POLICY},
-    {ROLE_QUEUE, ROLE_RESOLVER},  {ROLE_RELAY, ROLE_QUEUE},    {ROLE_RELAY, ROLE_RESOLVER},
-    {ROLE_RELAY, ROLE_POLICY},    {ROLE_DELIVER, ROLE_QUEUE},  {ROLE_DELIVER, ROLE_POLICY},
-    {ROLE_CTL, ROLE_QUEUE},       {ROLE_CTL, ROLE_POLICY},     {ROLE_NONE, ROLE_NONE},
+    {ROLE_SCREEN, ROLE_RECEIVE},   {ROLE_SCREEN, ROLE_POLICY},   {ROLE_SCREEN, ROLE_RESOLVER},
+    {ROLE_RECEIVE, ROLE_RESOLVER}, {ROLE_RECEIVE, ROLE_SCAN},    {ROLE_RECEIVE, ROLE_POLICY},
+    {ROLE_RECEIVE, ROLE_QUEUE},    {ROLE_SCAN, ROLE_RESOLVER},   {ROLE_SCAN, ROLE_POLICY},
+    {ROLE_POLICY, ROLE_QUEUE},     {ROLE_POLICY, ROLE_RESOLVER}, {ROLE_QUEUE, ROLE_POLICY},
+    {ROLE_QUEUE, ROLE_RESOLVER},   {ROLE_RELAY, ROLE_QUEUE},     {ROLE_RELAY, ROLE_RESOLVER},
+    {ROLE_RELAY, ROLE_POLICY},     {ROLE_DELIVER, ROLE_QUEUE},   {ROLE_DELIVER, ROLE_POLICY},
+    {ROLE_CTL, ROLE_QUEUE},        {ROLE_CTL, ROLE_POLICY},      {ROLE_NONE, ROLE_NONE},
 };
 
 const char *

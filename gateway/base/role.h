@@ -1,8 +1,8 @@
 /*
  * role - the processes of the gateway by name, and the graph of who may connect to whom.
  *
- * Read by master (which binds one socket per edge in the client's jail), by ipc (which knows from the socket who is
- * talking) and by the check that compares gateway/doc/privileges.md with this table.
+ * Read by master (which binds one socket per edge in the client's jail), by ipc (which knows from the socket
+ * who is talking) and by the check that compares gateway/doc/privileges.md with this table.
  */
 #ifndef BASE_ROLE_H
 #define BASE_ROLE_H

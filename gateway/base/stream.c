@@ -1,9 +1,10 @@
 /*
- * stream - see the header. Before: sockets of receive, relay and scan; TLS underneath is OpenSSL (stream_tls.c).
+ * stream - see the header. Before: sockets of receive, relay and scan; TLS underneath is OpenSSL
+ * (stream_tls.c).
  *
- * The socket stays blocking; a deadline becomes SO_RCVTIMEO and SO_SNDTIMEO of at most STREAM_ARM_S seconds, after
- * which the deadline is looked at again. So they are set once for a connection, or never: an accepted socket has those
- * of its listening socket, and reading a line costs one recv(2).
+ * The socket stays blocking; a deadline becomes SO_RCVTIMEO and SO_SNDTIMEO of at most STREAM_ARM_S seconds,
+ * after which the deadline is looked at again. So they are set once for a connection, or never: an accepted
+ * socket has those of its listening socket, and reading a line costs one recv(2).
  */
 #include "base/stream.h"
 
@@ -18,7 +19,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/stream_internal.h"
-
 
 struct stream *
 stream_new(int fd)

@@ -1,8 +1,8 @@
 /*
  * stream_tls - TLS underneath a stream: handshakes, records, what was agreed on.
  *
- * Before: stream.c; after: OpenSSL on the same blocking socket, whose timeouts are the deadline's. A peer that closes
- * without close_notify reads as the end of the stream, as SMTP defines the end itself.
+ * Before: stream.c; after: OpenSSL on the same blocking socket, whose timeouts are the deadline's. A peer
+ * that closes without close_notify reads as the end of the stream, as SMTP defines the end itself.
  */
 #include <errno.h>
 #include <openssl/err.h>

@@ -62,7 +62,8 @@ find_protocol(struct bytes name)
     return count;
 }
 
-/* ">=TLSv1", "<=TLSv1.2", "!SSLv3", "TLSv1.2" (those named and no others). GW_ERR_CONFIG: a word not understood. */
+/* ">=TLSv1", "<=TLSv1.2", "!SSLv3", "TLSv1.2" (those named and no others). GW_ERR_CONFIG: a word not
+ * understood. */
 static int
 set_protocols(SSL_CTX *ssl, const char *text)
 {
@@ -84,7 +85,7 @@ set_protocols(SSL_CTX *ssl, const char *text)
             (void)SSL_CTX_set_min_proto_version(ssl, PROTOCOLS[at].version);
         } else if (high) {
             (void)SSL_CTX_set_max_proto_version(ssl, PROTOCOLS[at].version);
-        } else if (not) {
+        } else if (not ) {
             (void)SSL_CTX_set_options(ssl, PROTOCOLS[at].off);
         } else {
             any_named = true;
@@ -161,13 +162,14 @@ tls_context_new(const struct tls_options *options, struct tls_context **context_
         goto out;
     }
     (void)SSL_CTX_set_mode(context->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
-    (void)SSL_CTX_set_options(context->ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
-                                                SSL_OP_IGNORE_UNEXPECTED_EOF);
+    (void)SSL_CTX_set_options(context->ssl,
+                              SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
     if (options->opportunistic) {
         SSL_CTX_set_security_level(context->ssl, 0);
     }
     if (is_given(options->protocols) && set_protocols(context->ssl, options->protocols) != 0) {
-        log_error("tls", "protocols \"%s\" are not understood; write for example >=TLSv1.2", options->protocols);
+        log_error("tls", "protocols \"%s\" are not understood; write for example >=TLSv1.2",
+                  options->protocols);
         r = GW_ERR_TLS;
         goto out;
     }

@@ -1,9 +1,9 @@
 /*
  * tls - OpenSSL contexts for the server and client side, and what a finished handshake agreed on.
  *
- * Contexts are made before the jail (they read key and certificate files) and are shared by all threads. Protocol
- * and cipher words are Postfix's (smtpd_tls_protocols, tls_medium_cipherlist ...). OpenSSL errors go to the log with
- * the file they belong to.
+ * Contexts are made before the jail (they read key and certificate files) and are shared by all threads.
+ * Protocol and cipher words are Postfix's (smtpd_tls_protocols, tls_medium_cipherlist ...). OpenSSL errors go
+ * to the log with the file they belong to.
  */
 #ifndef BASE_TLS_H
 #define BASE_TLS_H
@@ -16,14 +16,14 @@ enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_ASK, TLS_VERIFY_REQUIRE };
 
 struct tls_options {
     bool server;
-    const char *cert_file;  /* PEM chain; NULL or "" for none (client) */
-    const char *key_file;   /* NULL: in cert_file */
+    const char *cert_file; /* PEM chain; NULL or "" for none (client) */
+    const char *key_file;  /* NULL: in cert_file */
     const char *ca_file;
     const char *ca_path;
-    const char *protocols;  /* Postfix syntax: ">=TLSv1", "!SSLv2, !SSLv3" */
-    const char *ciphers;    /* OpenSSL cipher list; NULL: default */
+    const char *protocols; /* Postfix syntax: ">=TLSv1", "!SSLv2, !SSLv3" */
+    const char *ciphers;   /* OpenSSL cipher list; NULL: default */
     enum tls_verify verify;
-    bool opportunistic;     /* security level 0: any encryption is better than none */
+    bool opportunistic; /* security level 0: any encryption is better than none */
 };
 
 struct tls_summary {

@@ -209,10 +209,11 @@ check_pairs(const struct config *config, struct buf *why_r)
 
         if (box != 0 && (message == 0 || box < message)) {
             config_locate(config, config->raw[BOXES[i]] != NULL ? BOXES[i] : P_message_size_limit, why_r);
-            (void)buf_printf(why_r,
-                             ": main.cf configuration error: %s is smaller than message_size_limit; raise it, or "
-                             "write 0 for no limit\n",
-                             PARAMS[BOXES[i]].name);
+            (void)buf_printf(
+                why_r,
+                ": main.cf configuration error: %s is smaller than message_size_limit; raise it, or "
+                "write 0 for no limit\n",
+                PARAMS[BOXES[i]].name);
             r = GW_ERR_CONFIG;
         }
     }

@@ -14,14 +14,14 @@ struct config_variable {
 
 struct config {
     char *directory;
-    char *raw[PARAM_COUNT];     /* as written in main.cf or by -o; NULL: not set */
+    char *raw[PARAM_COUNT]; /* as written in main.cf or by -o; NULL: not set */
     int line[PARAM_COUNT];
     char *computed[PARAM_COUNT]; /* defaults that depend on the machine; NULL: the table's */
     struct config_variable *variables;
     size_t variable_count;
     struct config_service *services;
     size_t service_count;
-    struct config **views; /* one per service; the config itself when the service has no -o */
+    struct config **views;     /* one per service; the config itself when the service has no -o */
     const struct config *base; /* of a view */
 
     /* made by config_evaluate() */
@@ -36,15 +36,18 @@ struct config *config_alloc(const char *directory);
 int config_set(struct config *config, struct bytes name, struct bytes value, int line);
 /* Defaults from the machine: host name, networks. */
 int config_compute_defaults(struct config *config);
-/* Expands and converts every value; where: "main.cf" or "master.cf:12" for messages. GW_ERR_CONFIG with why_r. */
+/* Expands and converts every value; where: "main.cf" or "master.cf:12" for messages. GW_ERR_CONFIG with
+ * why_r. */
 int config_evaluate(struct config *config, const char *where, struct buf *why_r);
 /* Makes the views of all services. */
 int config_make_views(struct config *config, struct buf *why_r);
 /* Reads DIR/master.cf into config->services. */
 int config_read_master(struct config *config, struct buf *why_r);
-/* Whether an empty value makes no sense: it is taken as not set, with a warning (blank lines of old templates). */
+/* Whether an empty value makes no sense: it is taken as not set, with a warning (blank lines of old
+ * templates). */
 bool config_needs_value(int index);
-/* The right name of a parameter that is misspelt in widely copied examples; NULL when it is not one of those. */
+/* The right name of a parameter that is misspelt in widely copied examples; NULL when it is not one of those.
+ */
 const char *config_right_name(struct bytes name);
 /* Appends a line for each setting that is accepted but deserves the operator's eye. */
 void config_warn(const struct config *config, const char *path, struct buf *why_r);

@@ -121,7 +121,8 @@ evaluate(struct expander *e, struct bytes *rest, bool *holds_r)
     }
     word = bytes_trim(bytes_sub(*rest, 0, (size_t)brace));
     *rest = bytes_sub(*rest, (size_t)brace, rest->n);
-    if ((r = take_braced(rest, &right)) != 0 || (r = expand(e, left, &a)) != 0 || (r = expand(e, right, &b)) != 0) {
+    if ((r = take_braced(rest, &right)) != 0 || (r = expand(e, left, &a)) != 0 ||
+        (r = expand(e, right, &b)) != 0) {
         goto out;
     }
     bool level = bytes_has_suffix_nocase(word, BYTES_LIT("level"));
@@ -131,7 +132,8 @@ evaluate(struct expander *e, struct bytes *rest, bool *holds_r)
     r = GW_ERR_SYNTAX;
     for (size_t i = 0; i < sizeof(OPERATORS) / sizeof(OPERATORS[0]) && r != 0; i++) {
         if (bytes_equal(word, bytes_str(OPERATORS[i].word))) {
-            int order = level ? compare_levels(buf_str(&a), buf_str(&b)) : compare_values(buf_str(&a), buf_str(&b));
+            int order =
+                level ? compare_levels(buf_str(&a), buf_str(&b)) : compare_values(buf_str(&a), buf_str(&b));
 
             *holds_r = order < 0 ? OPERATORS[i].less : order == 0 ? OPERATORS[i].equal : OPERATORS[i].greater;
             r = 0;

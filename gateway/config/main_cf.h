@@ -1,8 +1,8 @@
 /*
  * main_cf - the form of main.cf: logical lines, "name = value" (postconf(5)).
  *
- * Private to config/. Calls back for each setting in order, later ones win. Lines that begin with blanks continue the
- * line before, also over comments and empty lines, as in Postfix.
+ * Private to config/. Calls back for each setting in order, later ones win. Lines that begin with blanks
+ * continue the line before, also over comments and empty lines, as in Postfix.
  */
 #ifndef CONFIG_MAIN_CF_H
 #define CONFIG_MAIN_CF_H

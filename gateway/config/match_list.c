@@ -1,7 +1,9 @@
 /*
- * match_list - mydestination, relay_domains, mynetworks and their kin: names, .parents, networks, files, tables.
+ * match_list - mydestination, relay_domains, mynetworks and their kin: names, .parents, networks, files,
+ * tables.
  *
- * Before: receive_port.c, route.c; the items are tried in order, the first that matches decides ("!" says no).
+ * Before: receive_port.c, route.c; the items are tried in order, the first that matches decides ("!" says
+ * no).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +45,8 @@ take_file_line(void *context, struct bytes line, int number)
 static int
 add_item(struct match_list *list, const struct item *item)
 {
-    struct item *grown = list->count >= ITEMS_MAX ? NULL : realloc(list->items, (list->count + 1) * sizeof(*grown));
+    struct item *grown =
+        list->count >= ITEMS_MAX ? NULL : realloc(list->items, (list->count + 1) * sizeof(*grown));
 
     if (grown == NULL) {
         return GW_ERR_LIMIT;
@@ -102,7 +105,8 @@ add_word(struct match_list *list, struct bytes word)
         item.kind = ITEM_NETWORK;
         r = 0;
     } else if ((list->flags & MATCH_ADDRESSES) != 0 && bytes_index(word, '/') > 0) {
-        (void)buf_printf(list->error, "bad net/mask pattern: \"%.*s\"; write address/bits with the host bits zero",
+        (void)buf_printf(list->error,
+                         "bad net/mask pattern: \"%.*s\"; write address/bits with the host bits zero",
                          BYTES_FMT(word));
         return GW_ERR_CONFIG;
     } else {
@@ -228,11 +232,13 @@ name_matches(const struct match_list *list, const char *pattern, struct bytes na
         return false;
     }
     /* ".example.com" names subdomains; "example.com" does where parent_domain_matches_subdomains says so. */
-    return p.n > 0 && (p.p[0] == '.' || ((list->flags & MATCH_PARENT) != 0 && name.p[name.n - p.n - 1] == '.'));
+    return p.n > 0 &&
+           (p.p[0] == '.' || ((list->flags & MATCH_PARENT) != 0 && name.p[name.n - p.n - 1] == '.'));
 }
 
 static int
-item_matches(const struct match_list *list, const struct item *item, struct bytes name, const struct net_addr *addr)
+item_matches(const struct match_list *list, const struct item *item, struct bytes name,
+             const struct net_addr *addr)
 {
     char text[NET_ADDR_TEXT_MAX];
     int r = 0;

@@ -17,7 +17,7 @@
 #define OLD PARAM_OLD
 
 const struct param_row PARAMS[PARAM_COUNT] = {
-#define P(name, type, value, min, max, roles, status, description)                                                     \
+#define P(name, type, value, min, max, roles, status, description) \
     [P_##name] = {#name, type, value, min, max, roles, status, description},
 #include "config/params.def"
 #undef P

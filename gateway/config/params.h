@@ -1,13 +1,13 @@
 /*
  * params - the one table of parameters: name, type, default, bounds, who reads it, what it does.
  *
- * params.def holds a row per parameter; this header turns the rows into enum param, params.c into the table that
- * the parser, postconf, the man page and the checks read. Adding a parameter is adding a row.
+ * params.def holds a row per parameter; this header turns the rows into enum param, params.c into the table
+ * that the parser, postconf, the man page and the checks read. Adding a parameter is adding a row.
  *
  * Row: P(name, TYPE, "default", min, max, roles, status, "description")
- *   TYPE    STR (text), RAW (text, not expanded), INT, BOOL, TIME (seconds; "default" may carry s m h d w), SIZE
- *   min,max bounds for INT, TIME, SIZE; 0, 0 for none
- *   status  LIVE (has its effect), IDLE (accepted; why is in the description), OLD (historical name)
+ *   TYPE    STR (text), RAW (text, not expanded), INT, BOOL, TIME (seconds; "default" may carry s m h d w),
+ * SIZE min,max bounds for INT, TIME, SIZE; 0, 0 for none status  LIVE (has its effect), IDLE (accepted; why
+ * is in the description), OLD (historical name)
  */
 #ifndef CONFIG_PARAMS_H
 #define CONFIG_PARAMS_H

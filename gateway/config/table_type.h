@@ -13,14 +13,15 @@ struct table_type {
     const char *name;
     bool pattern; /* matches the whole key: no partial lookups */
     /* state_r: the type's own. error_r: the reason. */
-    int (*open)(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r);
+    int (*open)(const struct config *config, const char *name, unsigned flags, void **state_r,
+                struct buf *error_r);
     void (*close)(void *state);
     /* 0, GW_ERR_NOTFOUND, GW_ERR_TEMP. Thread-safe. */
     int (*find)(void *state, struct bytes key, struct table_hit *hit);
 };
 
-extern const struct table_type TABLE_HASH, TABLE_TEXTHASH, TABLE_INLINE, TABLE_STATIC, TABLE_FAIL, TABLE_REGEXP,
-    TABLE_PCRE, TABLE_CIDR, TABLE_UNIX;
+extern const struct table_type TABLE_HASH, TABLE_TEXTHASH, TABLE_INLINE, TABLE_STATIC, TABLE_FAIL,
+    TABLE_REGEXP, TABLE_PCRE, TABLE_CIDR, TABLE_UNIX;
 
 /* name, or name below the configuration's directory when it is relative. */
 int table_path(const struct config *config, const char *name, char out[TABLE_PATH_MAX]);

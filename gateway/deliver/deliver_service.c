@@ -125,7 +125,8 @@ drain_when_told(struct deliver_shared *shared, struct deliver_thread *threads, s
 int
 deliver_main(int argc, char **argv)
 {
-    static struct role_start *start; /* role mains may keep state of the process: threads may outlive this one */
+    static struct role_start
+        *start; /* role mains may keep state of the process: threads may outlive this one */
     static struct deliver_shared *shared;
     static struct deliver_thread *threads;
 

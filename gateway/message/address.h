@@ -1,8 +1,8 @@
 /*
  * address - mail addresses and host names: parts, validity, quoting, and the addresses in header fields.
  *
- * Addresses are kept without quotes inside the program ("a b@x"), and get them back where they leave it (RFC 5321
- * section 4.1.2). Before: smtp_command.c; after: routing, restrictions, DSN, the relay.
+ * Addresses are kept without quotes inside the program ("a b@x"), and get them back where they leave it (RFC
+ * 5321 section 4.1.2). Before: smtp_command.c; after: routing, restrictions, DSN, the relay.
  */
 #ifndef MESSAGE_ADDRESS_H
 #define MESSAGE_ADDRESS_H
@@ -20,8 +20,9 @@ bool address_is_hostname(struct bytes name);
 bool address_is_literal(struct bytes name);
 /* Appends the address as it is written in MAIL FROM and RCPT TO: the local part in quotes when it must be. */
 int address_append_quoted(struct buf *out, struct bytes address);
-/* The next mailbox address of a header field's value (RFC 5322 section 3.4: groups, display names, comments, quoted
- * strings). Moves *rest. 1: found, copied without quoting into out; 0: the end; GW_ERR_SYNTAX, GW_ERR_LIMIT. */
+/* The next mailbox address of a header field's value (RFC 5322 section 3.4: groups, display names, comments,
+ * quoted strings). Moves *rest. 1: found, copied without quoting into out; 0: the end; GW_ERR_SYNTAX,
+ * GW_ERR_LIMIT. */
 int address_next_in_header(struct bytes *rest, struct buf *out);
 
 #endif

@@ -1,25 +1,27 @@
 /*
- * dot_reader - see the header. Before: receive_data.c with what the stream has buffered; after: the content's sink.
+ * dot_reader - see the header. Before: receive_data.c with what the stream has buffered; after: the content's
+ * sink.
  *
- * A state machine over line starts only: inside a line memchr finds the next LF, so ordinary mail is handed on in
- * pieces of whole buffers.
+ * A state machine over line starts only: inside a line memchr finds the next LF, so ordinary mail is handed
+ * on in pieces of whole buffers.
  */
 #include "message/dot_reader.h"
 
 #include <string.h>
 
 enum {
-    LINE_START,   /* behind CRLF or at the very beginning */
+    LINE_START, /* behind CRLF or at the very beginning */
     IN_LINE,
-    CR,           /* a CR inside a line, not yet handed on */
-    DOT,          /* "." at the start of a line, not yet handed on */
-    DOT_CR,       /* ".\r" at the start of a line */
+    CR,     /* a CR inside a line, not yet handed on */
+    DOT,    /* "." at the start of a line, not yet handed on */
+    DOT_CR, /* ".\r" at the start of a line */
 };
 
 void
 dot_reader_init(struct dot_reader *reader, bool normalize, dot_sink *sink, void *context)
 {
-    *reader = (struct dot_reader){.sink = sink, .context = context, .normalize = normalize, .state = LINE_START};
+    *reader =
+        (struct dot_reader){.sink = sink, .context = context, .normalize = normalize, .state = LINE_START};
 }
 
 static int
@@ -93,8 +95,8 @@ step(struct dot_reader *reader, uint8_t c)
     return emit(reader, (const char *)&c, 1);
 }
 
-/* The run of ordinary bytes from `at`: up to a line end that needs a look. Lines that end in CRLF and do not begin with
- * a dot are part of the run. *state_r: the state behind it. */
+/* The run of ordinary bytes from `at`: up to a line end that needs a look. Lines that end in CRLF and do not
+ * begin with a dot are part of the run. *state_r: the state behind it. */
 static size_t
 find_run_end(struct bytes input, size_t at, int *state_r)
 {

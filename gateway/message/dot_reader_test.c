@@ -1,5 +1,6 @@
 /*
- * dot_reader_test - dialogues of DATA, whole and byte by byte: only CRLF.CRLF ends; dots come off; bare line ends.
+ * dot_reader_test - dialogues of DATA, whole and byte by byte: only CRLF.CRLF ends; dots come off; bare line
+ * ends.
  */
 #include "message/dot_reader.h"
 
@@ -8,12 +9,12 @@
 
 static int failures;
 
-#define CHECK(cond)                                                                                                    \
-    do {                                                                                                               \
-        if (!(cond)) {                                                                                                 \
-            printf("%s:%d: %s (case %zu)\n", __FILE__, __LINE__, #cond, number);                                       \
-            failures++;                                                                                                \
-        }                                                                                                              \
+#define CHECK(cond)                                                              \
+    do {                                                                         \
+        if (!(cond)) {                                                           \
+            printf("%s:%d: %s (case %zu)\n", __FILE__, __LINE__, #cond, number); \
+            failures++;                                                          \
+        }                                                                        \
     } while (0)
 
 static const struct {

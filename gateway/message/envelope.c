@@ -1,8 +1,8 @@
 /*
  * envelope - see the header: building, the byte form, queue ids.
  *
- * Before: receive builds one per message; after: ipc, the queue's store and the journal read the byte form. The first
- * byte is the version of the form: a queue written by an older program is still read.
+ * Before: receive builds one per message; after: ipc, the queue's store and the journal read the byte form.
+ * The first byte is the version of the form: a queue written by an older program is still read.
  */
 #include "message/envelope.h"
 
@@ -88,8 +88,8 @@ envelope_add_recipient(struct envelope *envelope, struct bytes address, struct b
 {
     int r;
 
-    if (address.n > ENVELOPE_ADDRESS_MAX || original.n > ENVELOPE_ADDRESS_MAX || dsn_orcpt.n > ENVELOPE_ADDRESS_MAX ||
-        envelope->recipient_count >= ENVELOPE_RECIPIENTS_MAX) {
+    if (address.n > ENVELOPE_ADDRESS_MAX || original.n > ENVELOPE_ADDRESS_MAX ||
+        dsn_orcpt.n > ENVELOPE_ADDRESS_MAX || envelope->recipient_count >= ENVELOPE_RECIPIENTS_MAX) {
         return GW_ERR_LIMIT;
     }
     if ((r = grow_recipients(envelope)) != 0) {
@@ -101,7 +101,8 @@ envelope_add_recipient(struct envelope *envelope, struct bytes address, struct b
     if (dsn_orcpt.n > 0) {
         recipient.dsn_orcpt = arena_dup(envelope->arena, dsn_orcpt);
     }
-    if (recipient.address.p == NULL || recipient.original.p == NULL || (dsn_orcpt.n > 0 && recipient.dsn_orcpt.p == NULL)) {
+    if (recipient.address.p == NULL || recipient.original.p == NULL ||
+        (dsn_orcpt.n > 0 && recipient.dsn_orcpt.p == NULL)) {
         return GW_ERR_NOMEM;
     }
     envelope->recipients[envelope->recipient_count++] = recipient;
@@ -113,10 +114,10 @@ enum { FLAG_SMTPUTF8 = 1, FLAG_LOCAL = 2, FLAG_HOLD = 4 };
 static int
 pack_head(struct buf *buf, const struct envelope *envelope)
 {
-    uint8_t flags = (uint8_t)((envelope->smtputf8 ? FLAG_SMTPUTF8 : 0) | (envelope->local_origin ? FLAG_LOCAL : 0) |
-                              (envelope->hold ? FLAG_HOLD : 0));
-    const struct bytes texts[] = {envelope->sender, envelope->dsn_envid, envelope->content_filter, envelope->redirect,
-                                  envelope->message_id};
+    uint8_t flags = (uint8_t)((envelope->smtputf8 ? FLAG_SMTPUTF8 : 0) |
+                              (envelope->local_origin ? FLAG_LOCAL : 0) | (envelope->hold ? FLAG_HOLD : 0));
+    const struct bytes texts[] = {envelope->sender, envelope->dsn_envid, envelope->content_filter,
+                                  envelope->redirect, envelope->message_id};
     int r = pack_u8(buf, ENVELOPE_VERSION);
 
     r = r == 0 ? pack_str(buf, envelope->queue_id) : r;

@@ -188,8 +188,8 @@ walk_entity(struct walk *walk, struct bytes entity, unsigned depth, bool nested)
     ptrdiff_t semicolon = bytes_index(content_type, ';');
     part.type = bytes_trim(bytes_sub(content_type, 0, semicolon < 0 ? content_type.n : (size_t)semicolon));
     buf_init(&boundary, MIME_BOUNDARY_MAX);
-    part.is_multipart = bytes_has_prefix_nocase(part.type, BYTES_LIT("multipart/")) &&
-                        find_boundary(content_type, &boundary);
+    part.is_multipart =
+        bytes_has_prefix_nocase(part.type, BYTES_LIT("multipart/")) && find_boundary(content_type, &boundary);
     r = walk->visit(walk->context, &part);
     if (r == 0 && part.is_multipart) {
         r = walk_multipart(walk, part.body, bytes_buf(&boundary), depth);
@@ -279,7 +279,8 @@ decode_base64(struct bytes v, struct buf *out)
     }
 }
 
-/* "=?utf-8?B?...?=" words inside text (RFC 2047), as mail readers decode them in parameters although they should not. */
+/* "=?utf-8?B?...?=" words inside text (RFC 2047), as mail readers decode them in parameters although they
+ * should not. */
 static void
 decode_words(struct bytes v, struct buf *out)
 {
@@ -295,7 +296,8 @@ decode_words(struct bytes v, struct buf *out)
         struct bytes inner = bytes_sub(v, 2, v.n);
         ptrdiff_t charset = bytes_index(inner, '?');
         struct bytes coded = charset < 0 ? (struct bytes){0} : bytes_sub(inner, (size_t)charset + 1, inner.n);
-        ptrdiff_t end = coded.n > 2 && coded.p[1] == '?' ? bytes_find(bytes_sub(coded, 2, coded.n), BYTES_LIT("?=")) : -1;
+        ptrdiff_t end =
+            coded.n > 2 && coded.p[1] == '?' ? bytes_find(bytes_sub(coded, 2, coded.n), BYTES_LIT("?=")) : -1;
         if (end < 0) {
             (void)buf_append_bytes(out, v);
             return;
@@ -318,7 +320,8 @@ is_name_parameter(struct bytes name, bool *continued_r, bool *encoded_r)
     struct bytes base = bytes_sub(name, 0, star < 0 ? name.n : (size_t)star);
 
     *encoded_r = star >= 0 && name.p[name.n - 1] == '*';
-    *continued_r = star >= 0 && (size_t)star + 1 < name.n && name.p[star + 1] >= '0' && name.p[star + 1] <= '9';
+    *continued_r =
+        star >= 0 && (size_t)star + 1 < name.n && name.p[star + 1] >= '0' && name.p[star + 1] <= '9';
     return bytes_equal_nocase(base, BYTES_LIT("name")) || bytes_equal_nocase(base, BYTES_LIT("filename"));
 }
 

@@ -1,9 +1,9 @@
 /*
  * mime_walk - visits the parts of a message by offsets, without copies (RFC 2045, 2046).
  *
- * A hostile message decides what a lenient reader sees, so the walk is lenient too: boundaries without blanks trimmed,
- * missing closing boundaries, parts inside parts inside message/rfc822. Depth and number of parts have limits; what
- * was not looked at because of them is told, never silently skipped.
+ * A hostile message decides what a lenient reader sees, so the walk is lenient too: boundaries without blanks
+ * trimmed, missing closing boundaries, parts inside parts inside message/rfc822. Depth and number of parts
+ * have limits; what was not looked at because of them is told, never silently skipped.
  */
 #ifndef MESSAGE_MIME_WALK_H
 #define MESSAGE_MIME_WALK_H
@@ -28,8 +28,9 @@ typedef int mime_visit(void *context, const struct mime_part *part);
  * GW_ERR_LIMIT: too deep or too many parts; everything within the limits was visited. */
 int mime_walk(struct bytes message, unsigned depth_max, mime_visit *visit, void *context);
 
-/* All file names a mail reader could show for a part: name and filename, plain, RFC 2231 and RFC 2047, of every
- * Content-Type and Content-Disposition there. Copies in the arena. Returns how many, at most MIME_NAMES_MAX. */
+/* All file names a mail reader could show for a part: name and filename, plain, RFC 2231 and RFC 2047, of
+ * every Content-Type and Content-Disposition there. Copies in the arena. Returns how many, at most
+ * MIME_NAMES_MAX. */
 size_t mime_part_names(struct arena *arena, const struct mime_part *part, struct bytes names[MIME_NAMES_MAX]);
 
 /* The next field of a header: name and raw value (with its folding). Moves *rest. False at the end. */

@@ -28,9 +28,9 @@ wire_addr_unpack(struct unpack *u, struct net_addr *addr_r)
 int
 session_facts_pack(struct buf *buf, const struct session_facts *facts)
 {
-    const char *const texts[] = {facts->name,         facts->reverse_name, facts->helo,    facts->protocol,
-                                 facts->sasl_user,    facts->sasl_method,  facts->tls_protocol,
-                                 facts->tls_cipher,   facts->service,      facts->ident};
+    const char *const texts[] = {
+        facts->name,        facts->reverse_name, facts->helo,       facts->protocol, facts->sasl_user,
+        facts->sasl_method, facts->tls_protocol, facts->tls_cipher, facts->service,  facts->ident};
     int r = wire_addr_pack(buf, &facts->client);
 
     r = r == 0 ? wire_addr_pack(buf, &facts->server) : r;

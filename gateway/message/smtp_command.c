@@ -45,7 +45,11 @@ is_text(struct bytes line)
 {
     for (size_t i = 0; i < line.n;) {
         uint8_t c = line.p[i];
-        size_t more = c < 0x80 ? 0 : c >= 0xc2 && c <= 0xdf ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c <= 0xf4 ? 3 : 9;
+        size_t more = c < 0x80                 ? 0
+                      : c >= 0xc2 && c <= 0xdf ? 1
+                      : (c & 0xf0) == 0xe0     ? 2
+                      : c >= 0xf0 && c <= 0xf4 ? 3
+                                               : 9;
 
         if ((c < 0x20 && c != '\t') || c == 0x7f || more >= line.n - i) {
             return false;
@@ -88,7 +92,8 @@ smtp_command_parse(struct bytes line, struct smtp_command *command_r)
     return 0;
 }
 
-/* Copies the mailbox without the quotes and backslashes of a local part, which say nothing about the name itself. */
+/* Copies the mailbox without the quotes and backslashes of a local part, which say nothing about the name
+ * itself. */
 static int
 store_mailbox(struct smtp_command *command, struct bytes mailbox)
 {
@@ -240,7 +245,10 @@ smtp_command_parameter(const struct smtp_command *command, const char *name)
 static int
 hex_value(uint8_t c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 int

@@ -19,20 +19,23 @@ append_literal(struct buf *out, const struct net_addr *addr)
 }
 
 int
-trace_received(struct buf *out, const struct envelope *envelope, const char *myhostname, const char *mail_name)
+trace_received(struct buf *out, const struct envelope *envelope, const char *myhostname,
+               const char *mail_name)
 {
     const struct session_facts *session = &envelope->session;
     char date[DATE_MAX];
     int r = buf_append_str(out, "Received: from ");
 
-    r = r == 0 ? buf_append_printable(out, bytes_str(session->helo[0] != '\0' ? session->helo : session->name),
-                                      SESSION_HELO_MAX, true)
-               : r;
+    r = r == 0
+            ? buf_append_printable(out, bytes_str(session->helo[0] != '\0' ? session->helo : session->name),
+                                   SESSION_HELO_MAX, true)
+            : r;
     r = r == 0 ? buf_printf(out, " (%s ", session->name) : r;
     r = r == 0 ? append_literal(out, &session->client) : r;
     r = r == 0 ? buf_append_str(out, ")\r\n") : r;
     if (r == 0 && session->tls_protocol[0] != '\0') {
-        r = buf_printf(out, "\t(using %s with cipher %s (%u/%u bits))\r\n\t(No client certificate requested)\r\n",
+        r = buf_printf(out,
+                       "\t(using %s with cipher %s (%u/%u bits))\r\n\t(No client certificate requested)\r\n",
                        session->tls_protocol, session->tls_cipher, session->tls_bits, session->tls_bits);
     }
     r = r == 0 ? buf_printf(out, "\tby %s (%s) with %s id %s", myhostname, mail_name, session->protocol,
@@ -63,7 +66,8 @@ trace_summarize(struct bytes content, struct trace_summary *summary_r)
         if (line.n == 0) {
             break;
         }
-        summary_r->hops += is_field(line, BYTES_LIT("Received:")) || is_field(line, BYTES_LIT("Delivered-To:"));
+        summary_r->hops +=
+            is_field(line, BYTES_LIT("Received:")) || is_field(line, BYTES_LIT("Delivered-To:"));
         if (summary_r->message_id.n == 0 && is_field(line, BYTES_LIT("Message-ID:"))) {
             summary_r->message_id = bytes_trim(bytes_sub(line, 11, line.n));
             if (summary_r->message_id.n == 0 && rest.n > 0 && (rest.p[0] == ' ' || rest.p[0] == '\t')) {

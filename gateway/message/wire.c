@@ -1,9 +1,9 @@
 /*
  * wire - IPC_RULES: who may send what to whom, in which phase, how long and with how many descriptors.
  *
- * The whole trust between roles is this table; the forms are in wire_session.c, wire_queue.c and wire_policy.c. A
- * message that has no row here cannot be sent and is never received. The worker connections of relay and deliver are
- * the only ones with phases: a result counts only while a job is out.
+ * The whole trust between roles is this table; the forms are in wire_session.c, wire_queue.c and
+ * wire_policy.c. A message that has no row here cannot be sent and is never received. The worker connections
+ * of relay and deliver are the only ones with phases: a result counts only while a job is out.
  */
 #include "message/wire.h"
 
@@ -26,24 +26,34 @@ enum {
 
 #define ANY IPC_PHASE_ANY
 #define START IPC_PHASE_START
-#define ASKS_DNS(role)                                                                                                 \
-    {DNS_IPC_QUERY, role, ROLE_RESOLVER, ANY, 0, 0, QUERY_MAX},                                                        \
-    {DNS_IPC_ANSWER, ROLE_RESOLVER, role, ANY, 0, 0, ANSWER_MAX}
-#define SUBMITS(role)                                                                                                  \
-    {WIRE_SUBMIT, role, ROLE_QUEUE, ANY, 0, 1, IPC_PAYLOAD_MAX},                                                       \
-    {WIRE_SUBMITTED, ROLE_QUEUE, role, ANY, 0, 0, TEXT}
-#define WORKS(role)                                                                                                    \
-    {WIRE_WORKER, role, ROLE_QUEUE, START, WIRE_PHASE_IDLE, 0, SMALL},                                                 \
-    {WIRE_JOB, ROLE_QUEUE, role, WIRE_PHASE_IDLE, WIRE_PHASE_BUSY, 1, IPC_PAYLOAD_MAX},                                \
-    {WIRE_RESULT, role, ROLE_QUEUE, WIRE_PHASE_BUSY, WIRE_PHASE_IDLE, 0, RESULT_MAX}
-#define TELLS(role)                                                                                                    \
-    {WIRE_EVIDENCE, role, ROLE_POLICY, ANY, 0, 0, EVIDENCE_MAX},                                                       \
-    {WIRE_NOTICE, role, ROLE_POLICY, ANY, 0, 0, NOTICE_MAX}
-#define OPERATES(server)                                                                                               \
-    {WIRE_CTL_ASK, ROLE_CTL, server, ANY, 0, 0, LINES_MAX},                                                            \
-    {WIRE_CTL_LINE, server, ROLE_CTL, ANY, 0, 0, LINES_MAX},                                                           \
-    {WIRE_CTL_FILE, server, ROLE_CTL, ANY, 0, 1, LINES_MAX},                                                           \
-    {WIRE_CTL_END, server, ROLE_CTL, ANY, 0, 0, TEXT}
+#define ASKS_DNS(role)                                             \
+    {DNS_IPC_QUERY, role, ROLE_RESOLVER, ANY, 0, 0, QUERY_MAX},    \
+    {                                                              \
+        DNS_IPC_ANSWER, ROLE_RESOLVER, role, ANY, 0, 0, ANSWER_MAX \
+    }
+#define SUBMITS(role)                                            \
+    {WIRE_SUBMIT, role, ROLE_QUEUE, ANY, 0, 1, IPC_PAYLOAD_MAX}, \
+    {                                                            \
+        WIRE_SUBMITTED, ROLE_QUEUE, role, ANY, 0, 0, TEXT        \
+    }
+#define WORKS(role)                                                                         \
+    {WIRE_WORKER, role, ROLE_QUEUE, START, WIRE_PHASE_IDLE, 0, SMALL},                      \
+        {WIRE_JOB, ROLE_QUEUE, role, WIRE_PHASE_IDLE, WIRE_PHASE_BUSY, 1, IPC_PAYLOAD_MAX}, \
+    {                                                                                       \
+        WIRE_RESULT, role, ROLE_QUEUE, WIRE_PHASE_BUSY, WIRE_PHASE_IDLE, 0, RESULT_MAX      \
+    }
+#define TELLS(role)                                              \
+    {WIRE_EVIDENCE, role, ROLE_POLICY, ANY, 0, 0, EVIDENCE_MAX}, \
+    {                                                            \
+        WIRE_NOTICE, role, ROLE_POLICY, ANY, 0, 0, NOTICE_MAX    \
+    }
+#define OPERATES(server)                                         \
+    {WIRE_CTL_ASK, ROLE_CTL, server, ANY, 0, 0, LINES_MAX},      \
+        {WIRE_CTL_LINE, server, ROLE_CTL, ANY, 0, 0, LINES_MAX}, \
+        {WIRE_CTL_FILE, server, ROLE_CTL, ANY, 0, 1, LINES_MAX}, \
+    {                                                            \
+        WIRE_CTL_END, server, ROLE_CTL, ANY, 0, 0, TEXT          \
+    }
 
 const struct ipc_rule IPC_RULES[] = {
     ASKS_DNS(ROLE_SCREEN),

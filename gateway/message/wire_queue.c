@@ -74,7 +74,8 @@ wire_job_unpack(struct bytes payload, struct wire_job *job_r)
         return r;
     }
     job_r->nexthop = arena_dup(job_r->envelope->arena, nexthop);
-    job_r->recipient_numbers = calloc(job_r->envelope->recipient_count + 1, sizeof(*job_r->recipient_numbers));
+    job_r->recipient_numbers =
+        calloc(job_r->envelope->recipient_count + 1, sizeof(*job_r->recipient_numbers));
     if (job_r->nexthop.p == NULL || job_r->recipient_numbers == NULL) {
         wire_job_clear(job_r);
         return GW_ERR_NOMEM;

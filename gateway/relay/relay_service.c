@@ -119,7 +119,8 @@ drain_when_told(struct relay_shared *shared, struct relay_thread *threads, size_
 int
 relay_main(int argc, char **argv)
 {
-    static struct role_start *start; /* role mains may keep state of the process: threads may outlive this one */
+    static struct role_start
+        *start; /* role mains may keep state of the process: threads may outlive this one */
     static struct relay_shared *shared;
     static struct relay_thread *threads;
 

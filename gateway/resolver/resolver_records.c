@@ -10,7 +10,8 @@
 
 enum { RCODE_NXDOMAIN = 3, RCODE_OK = 0 };
 
-/* A domain name in wire form (without compression), as text without the final dot. Moves *rest. NULL: malformed. */
+/* A domain name in wire form (without compression), as text without the final dot. Moves *rest. NULL:
+ * malformed. */
 static char *
 take_name(struct bytes *rest)
 {

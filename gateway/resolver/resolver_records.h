@@ -8,8 +8,8 @@
 
 #include "base/dns.h"
 
-/* Builds the answer to a finished query; result NULL or error != 0: cannot tell. NULL: out of memory. MX are sorted by
- * preference. A bogus answer (DNSSEC says forged) is "cannot tell". */
+/* Builds the answer to a finished query; result NULL or error != 0: cannot tell. NULL: out of memory. MX are
+ * sorted by preference. A bogus answer (DNSSEC says forged) is "cannot tell". */
 struct dns_answer *resolver_records_answer(int error, const struct ub_result *result);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * resolver_service - see the header. Before: every role with an edge to the resolver; after: libunbound.
  *
- * libunbound runs in thread mode and is driven by its descriptor in our loop. Each query has the asker's own budget:
- * when it ends the answer is "cannot tell", whatever libunbound still does. A peer may have QUERIES_MAX queries under
- * way; more are answered "cannot tell" at once.
+ * libunbound runs in thread mode and is driven by its descriptor in our loop. Each query has the asker's own
+ * budget: when it ends the answer is "cannot tell", whatever libunbound still does. A peer may have
+ * QUERIES_MAX queries under way; more are answered "cannot tell" at once.
  */
 #include "resolver/resolver_service.h"
 
@@ -147,8 +147,8 @@ expire_query(void *context)
     finish_query(query, NULL);
 }
 
-/* The name as libunbound reads it: bytes that mean something in zone files, or nothing in names, as \\DDD. SPF macros
- * make such names of what a sender wrote. */
+/* The name as libunbound reads it: bytes that mean something in zone files, or nothing in names, as \\DDD.
+ * SPF macros make such names of what a sender wrote. */
 static bool
 escape_name(const char *name, char *out, size_t size)
 {
@@ -156,8 +156,8 @@ escape_name(const char *name, char *out, size_t size)
 
     for (const char *p = name; *p != '\0'; p++) {
         unsigned char c = (unsigned char)*p;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                     c == '.';
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '_' || c == '.';
 
         if (n + 5 > size) {
             return false;
@@ -179,7 +179,8 @@ start_query(struct peer *peer, uint64_t id, const char *name, enum dns_type type
         return GW_ERR_NOMEM;
     }
     *query = (struct query){.peer = peer, .id = id};
-    query->timer = loop_timer_add(peer->resolver->loop, clock_monotonic_ms() + budget_ms, expire_query, query);
+    query->timer =
+        loop_timer_add(peer->resolver->loop, clock_monotonic_ms() + budget_ms, expire_query, query);
     if (query->timer == NULL) {
         free(query);
         return GW_ERR_NOMEM;
@@ -272,7 +273,8 @@ accept_peer(void *context, uint32_t events)
             return;
         }
         *peer = (struct peer){.resolver = listener->resolver, .channel = channel};
-        peer->watch = loop_watch_add(listener->resolver->loop, ipc_channel_fd(channel), EPOLLIN, serve_peer, peer);
+        peer->watch =
+            loop_watch_add(listener->resolver->loop, ipc_channel_fd(channel), EPOLLIN, serve_peer, peer);
         if (peer->watch == NULL) {
             ipc_channel_free(&peer->channel);
             free(peer);
@@ -366,7 +368,8 @@ open_unbound(struct resolver *resolver)
         (r = set_servers(resolver)) != 0) {
         return GW_ERR_CONFIG;
     }
-    return loop_watch_add(resolver->loop, ub_fd(resolver->unbound), EPOLLIN, process_unbound, resolver) != NULL
+    return loop_watch_add(resolver->loop, ub_fd(resolver->unbound), EPOLLIN, process_unbound, resolver) !=
+                   NULL
                ? 0
                : GW_ERR_NOMEM;
 }
@@ -386,8 +389,9 @@ open_listeners(struct resolver *resolver)
     for (size_t i = 0; i < resolver->start.listener_count; i++) {
         struct listener *listener = &resolver->listeners[i];
 
-        *listener = (struct listener){
-            .resolver = resolver, .fd = resolver->start.listeners[i].fd, .peer = resolver->start.listeners[i].peer};
+        *listener = (struct listener){.resolver = resolver,
+                                      .fd = resolver->start.listeners[i].fd,
+                                      .peer = resolver->start.listeners[i].peer};
         if (fcntl(listener->fd, F_SETFL, O_NONBLOCK) == -1 ||
             loop_watch_add(resolver->loop, listener->fd, EPOLLIN, accept_peer, listener) == NULL) {
             return GW_ERR_SYS;
@@ -402,8 +406,8 @@ resolver_main(int argc, char **argv)
     struct resolver *resolver = calloc(1, sizeof(*resolver));
 
     if (resolver == NULL || role_start_begin(argc, argv, &resolver->start) != 0 ||
-        (resolver->loop = loop_new()) == NULL || open_unbound(resolver) != 0 || open_listeners(resolver) != 0 ||
-        role_start_ready(&resolver->start, NULL, NULL) != 0) {
+        (resolver->loop = loop_new()) == NULL || open_unbound(resolver) != 0 ||
+        open_listeners(resolver) != 0 || role_start_ready(&resolver->start, NULL, NULL) != 0) {
         return 1;
     }
     return loop_run(resolver->loop) == 0 ? 0 : 1;

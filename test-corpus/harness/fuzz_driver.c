@@ -1,5 +1,6 @@
 /*
- * fuzz_driver - runs a fuzz target over files and directories given as arguments, once each: the seeds as a test.
+ * fuzz_driver - runs a fuzz target over files and directories given as arguments, once each: the seeds as a
+ * test.
  */
 #include <dirent.h>
 #include <stdint.h>
