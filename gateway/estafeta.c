@@ -14,101 +14,35 @@
 #include "config/config.h"
 #include "config/pid_file.h"
 #include "ctl/ctl_control.h"
-#include "ctl/ctl_postlog.h"
-#include "master/master.h"
-
-/* Rows of folders under construction are left out until their files are there. */
-#if __has_include("screen/screen_service.c")
-#include "screen/screen_service.h"
-#define HAS_SCREEN
-#endif
-#if __has_include("receive/receive_service.c")
-#include "receive/receive_service.h"
-#define HAS_RECEIVE
-#endif
-#if __has_include("scanners/scan_service.c")
-#include "scanners/scanner.h"
-#define HAS_SCAN
-#endif
-#if __has_include("policy/service.c")
-#include "policy/service.h"
-#define HAS_POLICY
-#endif
-#if __has_include("queue/queue_service.c")
-#include "queue/queue_service.h"
-#define HAS_QUEUE
-#endif
-#if __has_include("relay/relay_service.c")
-#include "relay/relay_service.h"
-#define HAS_RELAY
-#endif
-#if __has_include("deliver/deliver_service.c")
-#include "deliver/deliver_service.h"
-#define HAS_DELIVER
-#endif
-#if __has_include("resolver/resolver_service.c")
-#include "resolver/resolver_service.h"
-#define HAS_RESOLVER
-#endif
-#if __has_include("ctl/ctl_postconf.c")
 #include "ctl/ctl_postconf.h"
-#define HAS_POSTCONF
-#endif
-#if __has_include("ctl/ctl_postmap.c")
+#include "ctl/ctl_postlog.h"
 #include "ctl/ctl_postmap.h"
-#define HAS_POSTMAP
-#endif
-#if __has_include("ctl/ctl_queue.c")
-#include "ctl/ctl_queue.h"
-#define HAS_CTL_QUEUE
-#endif
-#if __has_include("ctl/ctl_why.c")
-#include "ctl/ctl_why.h"
-#define HAS_WHY
-#endif
-#if __has_include("ctl/ctl_quarantine.c")
 #include "ctl/ctl_quarantine.h"
-#define HAS_QUARANTINE
-#endif
+#include "ctl/ctl_queue.h"
+#include "ctl/ctl_why.h"
+#include "deliver/deliver_service.h"
+#include "master/master.h"
+#include "policy/service.h"
+#include "queue/queue_service.h"
+#include "receive/receive_service.h"
+#include "relay/relay_service.h"
+#include "resolver/resolver_service.h"
+#include "scanners/scanner.h"
+#include "screen/screen_service.h"
 
 typedef int command_main(int argc, char **argv);
 
 enum { STATUS_USAGE = 64, STATUS_CONFIG = 78, ARGUMENTS_MAX = 1024, WHY_MAX = 65536 };
 
-static command_main start, check, print_version;
-#ifdef HAS_CTL_QUEUE
-static command_main flush;
-#endif
+static command_main start, check, flush, print_version;
 
 static const struct {
     enum role role;
     command_main *run;
 } ROLES[] = {
-#ifdef HAS_SCREEN
-    {ROLE_SCREEN, screen_main},
-#endif
-#ifdef HAS_RECEIVE
-    {ROLE_RECEIVE, receive_main},
-#endif
-#ifdef HAS_SCAN
-    {ROLE_SCAN, scan_main},
-#endif
-#ifdef HAS_POLICY
-    {ROLE_POLICY, policy_main},
-#endif
-#ifdef HAS_QUEUE
-    {ROLE_QUEUE, queue_main},
-#endif
-#ifdef HAS_RELAY
-    {ROLE_RELAY, relay_main},
-#endif
-#ifdef HAS_DELIVER
-    {ROLE_DELIVER, deliver_main},
-#endif
-#ifdef HAS_RESOLVER
-    {ROLE_RESOLVER, resolver_main},
-#endif
-    {ROLE_NONE, NULL},
+    {ROLE_SCREEN, screen_main},   {ROLE_RECEIVE, receive_main},   {ROLE_SCAN, scan_main},
+    {ROLE_POLICY, policy_main},   {ROLE_QUEUE, queue_main},       {ROLE_RELAY, relay_main},
+    {ROLE_DELIVER, deliver_main}, {ROLE_RESOLVER, resolver_main}, {ROLE_NONE, NULL},
 };
 
 static const struct {
@@ -124,28 +58,18 @@ static const struct {
     {"status", ctl_control},
     {"version", print_version},
     {"postlog", ctl_postlog},
-#ifdef HAS_POSTCONF
     {"postconf", ctl_postconf},
-#endif
-#ifdef HAS_POSTMAP
     {"postmap", ctl_postmap},
     {"postalias", ctl_postmap},
     {"newaliases", ctl_postmap},
-#endif
-#ifdef HAS_CTL_QUEUE
     {"flush", flush},
     {"mailq", ctl_mailq},
     {"postqueue", ctl_postqueue},
     {"postsuper", ctl_postsuper},
     {"postcat", ctl_postcat},
     {"sendmail", ctl_sendmail},
-#endif
-#ifdef HAS_WHY
     {"why", ctl_why},
-#endif
-#ifdef HAS_QUARANTINE
     {"quarantine", ctl_quarantine},
-#endif
 };
 
 static int
@@ -165,7 +89,6 @@ static int
 check_services(const char *directory)
 {
     int status = 0;
-#ifdef HAS_RECEIVE
     struct config *config = NULL;
     struct buf why, what;
 
@@ -182,9 +105,6 @@ check_services(const char *directory)
     config_free(&config);
     buf_free(&why);
     buf_free(&what);
-#else
-    (void)directory;
-#endif
     return status;
 }
 
@@ -212,7 +132,6 @@ print_version(int argc, char **argv)
     return 0;
 }
 
-#ifdef HAS_CTL_QUEUE
 /* `estafeta flush` is postqueue -f. */
 static int
 flush(int argc, char **argv)
@@ -227,7 +146,6 @@ flush(int argc, char **argv)
     words[count++] = option;
     return ctl_postqueue(count, words);
 }
-#endif
 
 static command_main *
 find_command(const char *word)
