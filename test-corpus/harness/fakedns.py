@@ -6,11 +6,13 @@
 A zone maps a name to types; "*" as a type answers for every type. Values: text as in a zone file; TXT may be str or
 bytes, longer ones are split. The words TIMEOUT (no answer), SERVFAIL and NODATA stand for what they say. A name that is
 not there is NXDOMAIN, unless names below it exist. "*.zone" names match everything below zone. As a program it reads
-the same as JSON: fakedns.py ZONES.json [PORT], and prints its port.
+the same as JSON: fakedns.py ZONES.json [PORT [LOG]], prints its port, reads the file again at SIGHUP and writes each
+question to LOG.
 """
 
 import ipaddress
 import json
+import signal
 import socket
 import socketserver
 import struct
@@ -49,7 +51,7 @@ def rdata(kind, value):
 
 class FakeDNS:
     def __init__(self):
-        self.zone, self.queries, self.servers = {}, [], []
+        self.zone, self.queries, self.servers, self.log = {}, [], [], None
 
     def set(self, zone):
         self.zone = {name.lower().rstrip("."): types for name, types in zone.items()}
@@ -76,6 +78,8 @@ class FakeDNS:
         question = packet[12:at + 5]
         name, kind = ".".join(labels).lower(), NAMES.get(kind_number, str(kind_number))
         self.queries.append((name, kind))
+        if self.log:
+            print(name, kind, file=self.log, flush=True)
         records, rcode = [], 0
         for _ in range(10):  # CNAMEs are followed here, as a recursive server does
             types = self.find(name)
@@ -166,9 +170,19 @@ class FakeDNS:
 
 def main():
     dns = FakeDNS()
-    with open(sys.argv[1]) as f:
-        print(dns.start(json.load(f), int(sys.argv[2]) if len(sys.argv) > 2 else 0), flush=True)
-    threading.Event().wait()
+    if len(sys.argv) > 3:
+        dns.log = open(sys.argv[3], "a")
+
+    def load(*_):
+        with open(sys.argv[1]) as f:
+            dns.set(json.load(f))
+
+    signal.signal(signal.SIGHUP, load)
+    port = dns.start({}, int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    load()
+    print(port, flush=True)
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":
