@@ -126,14 +126,12 @@ clamav_engine_new(const struct config *config, struct clamav_engine **engine_r, 
     if (engine == NULL) {
         return r;
     }
-    if (directory == NULL) {
-        (void)buf_printf(error_r, "clamav: no signatures in %s; install clamav-freshclam and run freshclam",
-                         config_str(config, P_clamav_database_directory));
-        r = GW_ERR_CONFIG;
-    } else if (cl_init(CL_INIT_DEFAULT) != CL_SUCCESS || watch_directory(engine, directory) != 0) {
+    if (cl_init(CL_INIT_DEFAULT) != CL_SUCCESS ||
+        (directory != NULL ? watch_directory(engine, directory) != 0
+                           : (engine->directory = strdup("")) == NULL)) {
         (void)buf_append_str(error_r, "clamav: libclamav could not be initialised");
     } else {
-        if (strcmp(directory, config_str(config, P_clamav_database_directory)) != 0) {
+        if (directory != NULL && strcmp(directory, config_str(config, P_clamav_database_directory)) != 0) {
             log_warning(
                 "scan",
                 "clamav: %s holds no signatures; using the small set in %s, which finds test files only",
@@ -258,6 +256,11 @@ clamav_engine_load(const struct config *config, struct clamav_engine *engine, st
     struct trouble trouble = {.all = true};
     cl_error_t error;
 
+    if (engine->directory[0] == '\0') {
+        (void)buf_printf(error_r, "clamav: no signatures in %s; install clamav-freshclam and run freshclam",
+                         config_str(config, P_clamav_database_directory));
+        return GW_ERR_CONFIG;
+    }
     if ((engine->engine = cl_engine_new()) == NULL) {
         (void)buf_append_str(error_r, "clamav: out of memory");
         return GW_ERR_NOMEM;

@@ -10,7 +10,7 @@
 struct clamav_engine;
 
 /* Chooses where signatures are read from: clamav_database_directory, or, when that holds none, the fallback.
- * Nothing is loaded yet. GW_ERR_CONFIG with the reason: neither holds any. */
+ * Nothing is loaded yet; when neither holds any, clamav_engine_load() says so. */
 int clamav_engine_new(const struct config *config, struct clamav_engine **engine_r, struct buf *error_r);
 void clamav_engine_free(struct clamav_engine **engine);
 /* Loads and compiles them; once per engine. */

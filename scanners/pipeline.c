@@ -20,6 +20,7 @@ struct pipeline {
     const struct scanner *steps[SCANNER_COUNT];
     void *shared[SCANNER_COUNT];
     size_t count;
+    bool has_no_data;
 };
 
 struct pipeline_thread {
@@ -114,6 +115,12 @@ pipeline_has_new_data(struct pipeline *pipeline)
     return changed;
 }
 
+void
+pipeline_do_without_data(struct pipeline *pipeline)
+{
+    pipeline->has_no_data = true;
+}
+
 int
 pipeline_worker_start(struct pipeline *pipeline)
 {
@@ -204,6 +211,11 @@ run_step(struct pipeline_thread *thread, size_t step, const struct scan_input *i
 
     if (clock_left_ms(input->deadline_ms) == 0) {
         add_plain(report, scanner, SCAN_TEMPFAIL, "no time left (scan_time_limit)");
+        return;
+    }
+    if (thread->pipeline->has_no_data && scanner->load_data != NULL) {
+        add_plain(report, scanner, SCAN_NOT_SCANNED,
+                  "what it looks for could not be loaded; the log has the reason");
         return;
     }
     r = scanner->scan(thread->pipeline->shared[step], thread->state[step], input, report);

@@ -225,6 +225,10 @@ load_data(const struct scan_loader_options *options)
     struct buf why;
     int r;
 
+    if (options->without_data) {
+        pipeline_do_without_data(options->pipeline);
+        return 0;
+    }
     buf_init(&why, REASON_MAX);
     r = pipeline_load_data(options->pipeline, &why);
     if (r != 0) {

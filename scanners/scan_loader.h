@@ -13,6 +13,7 @@ enum { SCAN_WORKERS_MAX = 64, SCAN_LOADER_SERVES = 'S' };
 
 struct scan_loader_options {
     struct pipeline *pipeline; /* loaded, but for its data */
+    bool without_data; /* nothing could be loaded: answer "not scanned" until a later generation can */
     int listen_fd;
     int workers, threads; /* processes, and threads in each */
     int said_fd;  /* gets one SCAN_LOADER_SERVES when the workers accept; closed at the end of the process */

@@ -295,7 +295,7 @@ run(struct service *service, const sigset_t *outside)
     }
 }
 
-/* The first generation: without it the role does not start. 1: told to go before. */
+/* The first generation. 1: told to go before; GW_ERR_CONFIG: it could not load. */
 static int
 await_first(struct service *service)
 {
@@ -372,6 +372,25 @@ idle(void)
     return 0;
 }
 
+/* Mail must not pass unscanned for want of signatures, and must not be refused for good: it is answered by
+ * scan_failure_action until they can be loaded, which is tried again and again. */
+static int
+serve_without_data(struct service *service)
+{
+    int r;
+
+    bury(&service->serving);
+    log_warning("scan", "nothing could be loaded: mail counts as not scanned until it can");
+    scan_worker_alarm("signatures",
+                      "The signatures could not be loaded; mail counts as not scanned until they can. "
+                      "The log of the scan role has the reason.\n");
+    service->options.without_data = true;
+    r = fork_loader(service, &service->serving);
+    service->options.without_data = false;
+    service->load_due_ms = clock_monotonic_ms() + RETRY_MS;
+    return r == 0 ? await_first(service) : r;
+}
+
 static int
 serve(struct service *service)
 {
@@ -384,6 +403,9 @@ serve(struct service *service)
     }
     r = await_first(service);
     leave_stderr(service);
+    if (r == GW_ERR_CONFIG) {
+        r = serve_without_data(service);
+    }
     if (r == 0 && (r = role_start_tell_ready()) == 0) {
         r = run(service, &outside);
     }

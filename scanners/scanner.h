@@ -129,6 +129,8 @@ void pipeline_free(struct pipeline **pipeline);
 int pipeline_load_data(struct pipeline *pipeline, struct buf *error_r);
 bool pipeline_has_new_data(struct pipeline *pipeline);
 int pipeline_worker_start(struct pipeline *pipeline);
+/* For a loader that could not load: scanners that need data say "not scanned" to every message. */
+void pipeline_do_without_data(struct pipeline *pipeline);
 int pipeline_thread_start(struct pipeline *pipeline, struct pipeline_thread **thread_r);
 void pipeline_thread_stop(struct pipeline_thread **thread);
 /* Every scanner of the pipeline has at least one result in the report afterwards, whatever happened. */
