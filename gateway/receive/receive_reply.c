@@ -151,18 +151,28 @@ receive_notify(struct receive_session *session)
 {
     struct wire_notice notice = {0};
     struct buf payload;
-    char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3];
+    char client[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 3], text[NET_HOST_MAX + NET_ADDR_TEXT_MAX + 128];
 
-    if (!session->keep_transcript ||
-        !(session->policy_event || session->protocol_event || session->resource_event)) {
+    if (!session->resource_event &&
+        !(session->keep_transcript && (session->policy_event || session->protocol_event))) {
         return;
     }
     notice.class = session->resource_event ? NOTICE_RESOURCE
                    : session->policy_event ? NOTICE_POLICY
                                            : NOTICE_PROTOCOL;
-    (void)snprintf(notice.key, sizeof(notice.key), "smtpd %s %d",
-                   receive_session_client(session, client, sizeof(client)), session->last_code);
+    receive_session_client(session, client, sizeof(client));
+    if (session->resource_event) {
+        /* Not the client's doing: one group for all clients. */
+        (void)snprintf(notice.key, sizeof(notice.key), "smtpd resource");
+    } else {
+        (void)snprintf(notice.key, sizeof(notice.key), "smtpd %.100s %d", client, session->last_code);
+    }
     notice.text = bytes_buf(&session->transcript);
+    if (notice.text.n == 0) {
+        (void)snprintf(text, sizeof(text), "A message from %s was answered 4xx for lack of a resource; the log has the "
+                                           "line.\n", client);
+        notice.text = bytes_str(text);
+    }
     buf_init(&payload, RECEIVE_TRANSCRIPT_MAX + 4096);
     struct ipc_channel *policy = receive_policy_channel(session->tools);
     if (policy != NULL && wire_notice_pack(&payload, &notice) == 0 &&
