@@ -135,8 +135,9 @@ test_numbers(void)
         {"maximal_queue_lifetime = 2\n", P_maximal_queue_lifetime, 172800}, /* the default's unit: days */
         {"maximal_queue_lifetime = 1w\n", P_maximal_queue_lifetime, 604800},
         {"maximal_queue_lifetime = 0\n", P_maximal_queue_lifetime, 0},
-        {"message_size_limit = 0\n", P_message_size_limit, 0},
-        {"message_size_limit = 51200000\n", P_message_size_limit, 51200000},
+        {"message_size_limit = 0\nmailbox_size_limit = 0\nvirtual_mailbox_limit = 0\n", P_message_size_limit,
+         0},
+        {"message_size_limit = 51200000\nvirtual_mailbox_limit = 0\n", P_message_size_limit, 51200000},
         {"smtpd_timeout =\n", P_smtpd_timeout, 300},
         {"", P_scan_time_limit, 60},
     };
