@@ -88,6 +88,26 @@ needs_quotes(struct bytes local)
     return false;
 }
 
+/* No quoting makes these safe inside <>: line ends and NUL anywhere, and in a domain all that could end the
+ * path or be read as quoting by the next server. */
+static bool
+is_sendable(struct bytes address, struct bytes domain)
+{
+    for (size_t i = 0; i < address.n; i++) {
+        if (address.p[i] == '\r' || address.p[i] == '\n' || address.p[i] == '\0') {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < domain.n; i++) {
+        uint8_t c = domain.p[i];
+
+        if (c <= 0x20 || c == 0x7f || strchr("<>\\\"", c) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int
 address_append_quoted(struct buf *out, struct bytes address)
 {
@@ -95,6 +115,9 @@ address_append_quoted(struct buf *out, struct bytes address)
     int r = 0;
 
     address_split(address, &local, &domain);
+    if (!is_sendable(address, domain)) {
+        return GW_ERR_SYNTAX;
+    }
     if (address.n == 0 || !needs_quotes(local)) {
         return buf_append_bytes(out, address);
     }
@@ -144,14 +167,36 @@ take_quoted(struct bytes v, size_t *i, struct buf *out)
         if (c == '\\' && *i + 1 < v.n) {
             c = v.p[++(*i)];
         }
-        if (buf_append_byte(out, c) != 0) {
+        /* Line ends are folding, never part of a name. */
+        if (c != '\r' && c != '\n' && buf_append_byte(out, c) != 0) {
             return GW_ERR_LIMIT;
         }
     }
     return GW_ERR_SYNTAX;
 }
 
-/* One element up to "," or ";". angle_r: whether a <...> was there; then out holds only its inside. */
+/* "[IPv6:2001:db8::1]": its colons are no group and its commas no separators. */
+static int
+take_literal(struct bytes v, size_t *i, struct buf *out)
+{
+    for (; *i < v.n; (*i)++) {
+        uint8_t c = v.p[*i];
+
+        if (c == '\r' || c == '\n' || c == ' ' || c == '\t') {
+            continue;
+        }
+        if (buf_append_byte(out, c) != 0) {
+            return GW_ERR_LIMIT;
+        }
+        if (c == ']') {
+            (*i)++;
+            return 0;
+        }
+    }
+    return GW_ERR_SYNTAX;
+}
+
+/* One element up to "," or ";". When it has a <...>, out holds only its inside. */
 static int
 take_element(struct bytes v, size_t *i, struct buf *out)
 {
@@ -173,8 +218,10 @@ take_element(struct bytes v, size_t *i, struct buf *out)
         } else if (c == '>' && angle) {
             done = true;
             (*i)++;
-        } else if (c == ':' && !angle) {
-            buf_clear(out); /* the name of a group */
+        } else if (c == '[' && !done && bytes_index(bytes_buf(out), '@') >= 0) {
+            r = take_literal(v, i, out);
+        } else if (c == ':' && (!angle || (!done && out->n > 0 && out->p[0] == '@'))) {
+            buf_clear(out); /* the name of a group, or a source route */
             (*i)++;
         } else if ((c == ',' || c == ';') && (!angle || done)) {
             (*i)++;

@@ -18,7 +18,8 @@ void address_split(struct bytes address, struct bytes *local_r, struct bytes *do
 bool address_is_hostname(struct bytes name);
 /* "[192.0.2.1]", "[IPv6:2001:db8::1]". */
 bool address_is_literal(struct bytes name);
-/* Appends the address as it is written in MAIL FROM and RCPT TO: the local part in quotes when it must be. */
+/* Appends the address as it is written in MAIL FROM and RCPT TO: the local part in quotes when it must be.
+ * GW_ERR_SYNTAX, and nothing appended: it holds a line end or NUL, or its domain could not stand in <>. */
 int address_append_quoted(struct buf *out, struct bytes address);
 /* The next mailbox address of a header field's value (RFC 5322 section 3.4: groups, display names, comments,
  * quoted strings). Moves *rest. 1: found, copied without quoting into out; 0: the end; GW_ERR_SYNTAX,

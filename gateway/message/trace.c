@@ -4,6 +4,7 @@
 #include "message/trace.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "message/address.h"
 
 enum { DATE_MAX = 64 };
@@ -42,9 +43,15 @@ trace_received(struct buf *out, const struct envelope *envelope, const char *myh
                             envelope->queue_id)
                : r;
     if (r == 0 && envelope->recipient_count == 1) {
+        size_t before = out->n;
+
         r = buf_append_str(out, "\r\n\tfor <");
         r = r == 0 ? address_append_quoted(out, envelope->recipients[0].original) : r;
         r = r == 0 ? buf_append_byte(out, '>') : r;
+        if (r == GW_ERR_SYNTAX) {
+            buf_truncate(out, before); /* it cannot be written in a header: leave it out */
+            r = 0;
+        }
     }
     clock_rfc5322(envelope->arrival_us / 1000000, date, sizeof(date));
     return r == 0 ? buf_printf(out, "; %s\r\n", date) : r;
