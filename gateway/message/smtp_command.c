@@ -39,27 +39,46 @@ is_blank(uint8_t c)
     return c == ' ' || c == '\t';
 }
 
+/* Bytes of the UTF-8 character at v.p[i], 0 when it is none: no overlong forms, no surrogates, nothing beyond
+ * U+10FFFF (RFC 3629 section 4). */
+static size_t
+measure_utf8(struct bytes v, size_t i)
+{
+    uint8_t c = v.p[i];
+    size_t n = c < 0x80                 ? 1
+               : c >= 0xc2 && c <= 0xdf ? 2
+               : (c & 0xf0) == 0xe0     ? 3
+               : c >= 0xf0 && c <= 0xf4 ? 4
+                                        : 0;
+
+    if (n == 0 || n > v.n - i) {
+        return 0;
+    }
+    for (size_t k = 1; k < n; k++) {
+        if ((v.p[i + k] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    bool second_fits = n < 3 || (c == 0xe0   ? v.p[i + 1] >= 0xa0
+                                 : c == 0xed ? v.p[i + 1] < 0xa0
+                                 : c == 0xf0 ? v.p[i + 1] >= 0x90
+                                 : c == 0xf4 ? v.p[i + 1] < 0x90
+                                             : true);
+    return second_fits ? n : 0;
+}
+
 /* Control characters and broken UTF-8 have no place in a command (RFC 6531 section 3.3). */
 static bool
 is_text(struct bytes line)
 {
     for (size_t i = 0; i < line.n;) {
         uint8_t c = line.p[i];
-        size_t more = c < 0x80                 ? 0
-                      : c >= 0xc2 && c <= 0xdf ? 1
-                      : (c & 0xf0) == 0xe0     ? 2
-                      : c >= 0xf0 && c <= 0xf4 ? 3
-                                               : 9;
+        size_t n = measure_utf8(line, i);
 
-        if ((c < 0x20 && c != '\t') || c == 0x7f || more >= line.n - i) {
+        if (n == 0 || (c < 0x20 && c != '\t') || c == 0x7f) {
             return false;
         }
-        for (size_t k = 1; k <= more; k++) {
-            if ((line.p[i + k] & 0xc0) != 0x80) {
-                return false;
-            }
-        }
-        i += more + 1;
+        i += n;
     }
     return true;
 }
