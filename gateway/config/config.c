@@ -196,7 +196,8 @@ config_locate(const struct config *config, enum param param, struct buf *out)
     }
 }
 
-/* What is wrong with two values together. */
+/* What is wrong with two values together. A relay that only raises message_size_limit has no mailboxes to speak of: the
+ * box must be set, too. */
 static int
 check_pairs(const struct config *config, struct buf *why_r)
 {
@@ -207,8 +208,8 @@ check_pairs(const struct config *config, struct buf *why_r)
     for (size_t i = 0; i < sizeof(BOXES) / sizeof(BOXES[0]); i++) {
         int64_t box = config->number[BOXES[i]];
 
-        if (box != 0 && (message == 0 || box < message)) {
-            config_locate(config, config->raw[BOXES[i]] != NULL ? BOXES[i] : P_message_size_limit, why_r);
+        if (config->raw[BOXES[i]] != NULL && box != 0 && (message == 0 || box < message)) {
+            config_locate(config, BOXES[i], why_r);
             (void)buf_printf(
                 why_r,
                 ": main.cf configuration error: %s is smaller than message_size_limit; raise it, or "
