@@ -196,8 +196,8 @@ config_locate(const struct config *config, enum param param, struct buf *out)
     }
 }
 
-/* What is wrong with two values together. A relay that only raises message_size_limit has no mailboxes to speak of: the
- * box must be set, too. */
+/* What is wrong with two values together. A relay that only raises message_size_limit has no mailboxes to
+ * speak of: the box must be set, too. */
 static int
 check_pairs(const struct config *config, struct buf *why_r)
 {

@@ -169,8 +169,10 @@ receive_notify(struct receive_session *session)
     }
     notice.text = bytes_buf(&session->transcript);
     if (notice.text.n == 0) {
-        (void)snprintf(text, sizeof(text), "A message from %s was answered 4xx for lack of a resource; the log has the "
-                                           "line.\n", client);
+        (void)snprintf(text, sizeof(text),
+                       "A message from %s was answered 4xx for lack of a resource; the log has the "
+                       "line.\n",
+                       client);
         notice.text = bytes_str(text);
     }
     buf_init(&payload, RECEIVE_TRANSCRIPT_MAX + 4096);
