@@ -9,7 +9,6 @@
 #include "policy/verdict.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -90,6 +89,24 @@ fail(const struct config *config, struct verdict *verdict, const char *scanner, 
                  "Service unavailable - try again later", scanner, why);
 }
 
+/* PREPEND: one field, whatever $1 brought along of a folded one. Lines end in CRLF, later ones begin with a
+ * blank, none is empty. */
+static void
+prepend_field(struct bytes field, struct buf *headers)
+{
+    struct bytes line;
+    bool first = true;
+
+    while (bytes_next_token(&field, "\r\n", &line)) {
+        if (!first && line.p[0] != ' ' && line.p[0] != '\t') {
+            (void)buf_append_byte(headers, ' ');
+        }
+        (void)buf_append_bytes(headers, line);
+        (void)buf_append_str(headers, "\r\n");
+        first = false;
+    }
+}
+
 /* "REJECT text", "HOLD", "REDIRECT x@y" ... of header_checks and body_checks. */
 static void
 judge_action(const struct scan_result *result, struct verdict *verdict, const char *scanner)
@@ -127,29 +144,8 @@ judge_action(const struct scan_result *result, struct verdict *verdict, const ch
         verdict->redirect = rest;
         verdict->redirect_is_filter = bytes_equal_nocase(word, BYTES_LIT("FILTER"));
     } else if (bytes_equal_nocase(word, BYTES_LIT("PREPEND"))) {
-        (void)buf_append_bytes(&verdict->headers, rest);
-        (void)buf_append_str(&verdict->headers, "\r\n");
+        prepend_field(rest, &verdict->headers);
     }
-}
-
-/* "5.0" as thousandths; false when empty or not a number. Locale plays no part. */
-static bool
-parse_points(const char *text, int32_t *milli_r)
-{
-    char *end;
-    bool negative = text[0] == '-';
-    long whole = strtol(text, &end, 10), fraction = 0, unit = 100;
-
-    if (end == text) {
-        return false;
-    }
-    if (*end == '.') {
-        for (end++; *end >= '0' && *end <= '9' && unit > 0; end++, unit /= 10) {
-            fraction += (*end - '0') * unit;
-        }
-    }
-    *milli_r = (int32_t)(whole * 1000 + (negative ? -fraction : fraction));
-    return true;
 }
 
 static void
@@ -157,10 +153,11 @@ judge_spam(const struct config *config, const struct scan_result *result, struct
 {
     int32_t level;
 
-    if (parse_points(config_str(config, P_spam_reject_level), &level) && result->score_milli >= level) {
+    if (verdict_parse_points(config_str(config, P_spam_reject_level), &level) &&
+        result->score_milli >= level) {
         propose(verdict, VERDICT_REJECT, 550, "5.7.1", "Message content rejected as spam", "spamassassin",
                 result->found);
-    } else if (parse_points(config_str(config, P_spam_quarantine_level), &level) &&
+    } else if (verdict_parse_points(config_str(config, P_spam_quarantine_level), &level) &&
                result->score_milli >= level) {
         propose_word(verdict, "quarantine", 250, "2.0.0", "Ok", "spamassassin", result->found);
     }
@@ -258,6 +255,7 @@ verdict_decide(const struct config *config, const struct envelope *envelope, con
     int r = report == NULL ? 0 : verdict_append_headers(config, envelope, report, &verdict_r->headers);
     if (r != 0) {
         verdict_free(verdict_r);
+        *verdict_r = (struct verdict){.action = VERDICT_TEMPFAIL, .code = 451, .dsn = "4.3.0"};
     }
     return r;
 }

@@ -4,12 +4,37 @@
  */
 #include "policy/verdict_headers.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 
-enum { STARS_MAX = 50, SYMBOLS_MAX = 800, VALUE_MAX = 300 };
+enum { STARS_MAX = 50, SYMBOLS_MAX = 800, VALUE_MAX = 300, POINTS_MAX = 1000000 };
+
+bool
+verdict_parse_points(const char *text, int32_t *milli_r)
+{
+    const char *p = text + (text[0] == '-');
+    int32_t whole = 0, fraction = 0;
+    bool digits = false;
+
+    *milli_r = 0;
+    for (; *p >= '0' && *p <= '9'; p++, digits = true) {
+        whole = whole < POINTS_MAX ? whole * 10 + (*p - '0') : whole;
+    }
+    if (*p == '.') {
+        int32_t unit = 100;
+
+        for (p++; *p >= '0' && *p <= '9'; p++, unit /= 10, digits = true) {
+            fraction += (*p - '0') * unit;
+        }
+    }
+    if (!digits) {
+        return false;
+    }
+    int32_t milli = whole < POINTS_MAX ? whole * 1000 + fraction : POINTS_MAX * 1000;
+    *milli_r = text[0] == '-' ? -milli : milli;
+    return true;
+}
 
 static const struct scan_result *
 find(const struct scan_report *report, enum scanner_id scanner)
@@ -60,12 +85,12 @@ append_received_spf(const struct config *config, const struct envelope *envelope
     net_addr_format(&envelope->session.client, client);
     r = buf_printf(out, "Received-SPF: %s (%s: ", auth_result_word((enum auth_result)spf->auth),
                    config_str(config, P_myhostname));
+    size_t comment = out->n;
     r = r == 0 ? buf_append_printable(out,
                                       spf->detail.n > 0 ? bytes_sub(spf->detail, 0, VALUE_MAX) : spf->domain,
                                       VALUE_MAX, false)
                : r;
-    for (size_t i = out->n;
-         r == 0 && i-- > 0 && out->p[i] != '\n' && !(out->p[i] == ' ' && out->p[i - 1] == ':');) {
+    for (size_t i = comment; r == 0 && i < out->n; i++) {
         if (out->p[i] == '(' || out->p[i] == ')' || out->p[i] == '\\') {
             out->p[i] = '_'; /* a comment must not end early */
         }
@@ -143,10 +168,9 @@ append_points(struct buf *out, int32_t milli)
 static int32_t
 tag_level(const struct config *config, const struct scan_result *spam)
 {
-    const char *text = config_str(config, P_spam_tag_level);
-    int whole = 0, tenths = 0;
+    int32_t level;
 
-    return sscanf(text, "%d.%1d", &whole, &tenths) >= 1 ? whole * 1000 + tenths * 100 : spam->threshold_milli;
+    return verdict_parse_points(config_str(config, P_spam_tag_level), &level) ? level : spam->threshold_milli;
 }
 
 static int

@@ -11,4 +11,7 @@
 int verdict_append_headers(const struct config *config, const struct envelope *envelope,
                            const struct scan_report *report, struct buf *out);
 
+/* A level of points ("5.0", "-.25") in thousandths. False: empty or not a number. Locale plays no part. */
+bool verdict_parse_points(const char *text, int32_t *milli_r);
+
 #endif
