@@ -1,6 +1,8 @@
 /*
  * greylist_test - timelines of triplets with a clock of its own; the tables' bounds and sweeps; the
  * allowlist.
+ *
+ * Shows of contract.tsv: GRY1 GRY2 GRY9 PSC5.
  */
 #include "policy/greylist.h"
 

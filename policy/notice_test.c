@@ -1,5 +1,7 @@
 /*
  * notice_test - a thousand equal events are one mail with a count; classes, budgets, digests, hostile bytes.
+ *
+ * Shows of contract.tsv: NOT1 NOT8 PAR14.
  */
 #include "policy/notice.h"
 

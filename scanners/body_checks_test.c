@@ -1,6 +1,8 @@
 /*
  * body_checks_test - line by line, per part, within the limits; part headers only on demand (the rules of
  * older guides).
+ *
+ * Shows of contract.tsv: D2 HBC2 HBC3 HBC8 HBC10 HBC12 PAR35 PAR59.
  */
 #include "scanners/scan_rig.h"
 

@@ -1,6 +1,8 @@
 /*
  * header_checks_test - which field is asked of which tables, first match per field, actions, flags that
  * toggle.
+ *
+ * Shows of contract.tsv: D1 HBC1 HBC6 PAR33 PAR34 PAR86.
  */
 #include "scanners/scan_rig.h"
 

@@ -1,6 +1,8 @@
 /*
  * pipeline_test - order, an entry for every scanner whatever happens, skipping once all is decided, bad
  * settings.
+ *
+ * Shows of contract.tsv: HBC17.
  */
 #include "scanners/scan_rig.h"
 

@@ -1,6 +1,8 @@
 /*
  * spamassassin_test - asks a real spamd of its own on a Unix socket; then servers that are down, silent or
  * lying.
+ *
+ * Shows of contract.tsv: SCN2.
  */
 #include <fcntl.h>
 #include <poll.h>

@@ -3,6 +3,8 @@
  *
  * Runs as root (user, chroot) and as an ordinary user (what is left). A kernel without seccomp or Landlock
  * turns the tests of that part off with a line that says so.
+ *
+ * Shows of contract.tsv: CHR4.
  */
 #include "base/jail.h"
 

@@ -2,6 +2,8 @@
  * tls_test - streams with TLS underneath, over a socket pair and with a certificate made here: handshake,
  * what it agreed on, lines and files, a name that matches or does not, injection before the handshake, a peer
  * that talks something else, protocols that do not meet.
+ *
+ * Shows of contract.tsv: TLS1.
  */
 #include "base/tls.h"
 

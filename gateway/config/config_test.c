@@ -1,6 +1,8 @@
 /*
  * config_test - main.cf and master.cf from text to values: grammar, expansion, types, errors with their line,
  * views of services, warnings, and the packed form. Every case runs on files in a directory of its own.
+ *
+ * Shows of contract.tsv: D7 PAR2 PAR9 PAR23 CFG1 CFG2 CFG3 CFG7 CFG11 MST1 MST5 MST9.
  */
 #include <stdio.h>
 #include <stdlib.h>

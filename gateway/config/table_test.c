@@ -1,6 +1,8 @@
 /*
  * table_test - every type of lookup table, the order of keys in lists and access tables, match lists, and
  * what table_build writes. Expected answers are those of Postfix 3.7's postmap -q.
+ *
+ * Shows of contract.tsv: D1 D14 TAB1 TAB4 TAB5 TAB7 TAB11 TAB12 TAB13 TAB16 HBC15 PAR5 RTE1.
  */
 #include <pthread.h>
 #include <stdio.h>

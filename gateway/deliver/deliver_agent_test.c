@@ -1,6 +1,8 @@
 /*
  * deliver_agent_test - the agents as master.cf starts them: virtual, local with aliases, pipe, discard,
  * error, retry, on a configuration in a temporary directory.
+ *
+ * Shows of contract.tsv: DMN12 DMN13 DMN14 MSL22 PAR52.
  */
 #include <dirent.h>
 #include <fcntl.h>

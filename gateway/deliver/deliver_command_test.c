@@ -1,5 +1,7 @@
 /*
  * deliver_command_test - what a program gets, and what its end means for the mail.
+ *
+ * Shows of contract.tsv: DMN13 FIL6.
  */
 #include "deliver/deliver_command.h"
 

@@ -1,6 +1,8 @@
 /*
  * deliver_store_test - what ends up in Maildir and mbox files, byte for byte; owners; failures that must not
  * deliver.
+ *
+ * Shows of contract.tsv: PAR85.
  */
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,8 @@
 /*
  * queue_dsn_test - notifications: the parts a reader looks for, and peers' words that try to add headers or
  * parts.
+ *
+ * Shows of contract.tsv: NOT9.
  */
 #include "queue/queue_dsn.h"
 

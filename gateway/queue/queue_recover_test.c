@@ -2,6 +2,8 @@
  * queue_recover_test - the queue process is killed with SIGKILL again and again under load: every message
  * that got its 0 is delivered, with its own content; what was deferred, held or damaged is still there after
  * a start.
+ *
+ * Shows of contract.tsv: QUE2.
  */
 #include "queue/queue_rig.h"
 

@@ -1,5 +1,7 @@
 /*
  * queue_retry_test - pauses, expiry and delay warnings by table.
+ *
+ * Shows of contract.tsv: PAR21 PAR57.
  */
 #include "queue/queue_retry.h"
 

@@ -1,6 +1,8 @@
 /*
  * queue_schedule_test - round robin, windows, feedback, dead destinations, process limits, and a random run
  * in which every job must come out exactly once.
+ *
+ * Shows of contract.tsv: PAR54.
  */
 #include "queue/queue_schedule.h"
 

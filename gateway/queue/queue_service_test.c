@@ -1,5 +1,7 @@
 /*
  * queue_service_test - a real queue process, with this test as receive, relay, deliver and operator.
+ *
+ * Shows of contract.tsv: NOT9 CMD13.
  */
 #include "queue/queue_rig.h"
 

@@ -1,6 +1,8 @@
 /*
  * relay_delivery_test - whole deliveries against scripted servers on loopback: replies, losses, next hosts,
  * reuse.
+ *
+ * Shows of contract.tsv: DMN9 DMN10 MSL24 TLS2.
  */
 #include "relay/relay_scripted_test.h"
 
