@@ -96,13 +96,14 @@ visit_part(void *context, const struct mime_part *part)
 {
     struct visit *visit = context;
     struct bytes names[MIME_NAMES_MAX];
-    size_t count = mime_part_names(visit->input->arena, part, names);
+    bool complete;
+    size_t count = mime_part_names(visit->input->arena, part, names, &complete);
     int r = part->type.n > 0 ? check_name(visit, part->type) : 0;
 
     for (size_t i = 0; i < count && r == 0; i++) {
         r = check_name(visit, names[i]);
     }
-    return r;
+    return r == 0 && !complete ? GW_ERR_LIMIT : r;
 }
 
 static int

@@ -6,12 +6,19 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "message/mime_parameter.h"
+
+enum {
+    CANDIDATES_MAX = 4, /* boundaries of one part */
+    WORK_FACTOR = 128,  /* a message is read at most as often while its boundaries are looked for */
+};
 
 struct walk {
     mime_visit *visit;
     void *context;
     unsigned depth_max;
     size_t parts;
+    size_t work_left; /* bytes */
     bool limited;
 };
 
@@ -61,71 +68,115 @@ split_entity(struct bytes entity, struct bytes *header_r, struct bytes *body_r)
     *body_r = bytes_sub(entity, entity.n, 0);
 }
 
-/* The value of the first field of that name; empty when there is none. */
+/* All boundaries a mail reader could go by: of every Content-Type, plain and in pieces (RFC 2231). */
+struct boundaries {
+    struct buf list[CANDIDATES_MAX];
+    size_t count;
+    bool is_cut;
+};
+
+static void
+add_boundary(struct boundaries *boundaries, struct bytes v)
+{
+    v = bytes_trim(v);
+    for (size_t i = 0; i < boundaries->count; i++) {
+        if (bytes_equal(bytes_buf(&boundaries->list[i]), v)) {
+            return;
+        }
+    }
+    if (v.n == 0) {
+        return;
+    }
+    if (boundaries->count >= CANDIDATES_MAX) {
+        boundaries->is_cut = true;
+        return;
+    }
+    struct buf *boundary = &boundaries->list[boundaries->count];
+    buf_init(boundary, MIME_BOUNDARY_MAX);
+    if (buf_append_bytes(boundary, v) != 0) {
+        boundaries->is_cut = true;
+        return;
+    }
+    boundaries->count++;
+}
+
+static void
+find_boundaries(struct bytes value, struct boundaries *boundaries)
+{
+    struct mime_parameter parameter;
+    struct mime_pieces pieces = {0};
+    struct buf text, store;
+    int r;
+
+    buf_init(&text, MIME_BOUNDARY_MAX);
+    buf_init(&store, MIME_BOUNDARY_MAX);
+    while ((r = mime_parameter_next(&value, &parameter, &text)) != 0) {
+        if (!bytes_equal_nocase(parameter.base, BYTES_LIT("boundary"))) {
+            continue;
+        }
+        boundaries->is_cut = boundaries->is_cut || r < 0;
+        if (parameter.is_piece || parameter.is_extended) {
+            mime_pieces_add(&pieces, &parameter, bytes_buf(&text), &store);
+        }
+        if (!parameter.is_piece) {
+            add_boundary(boundaries, bytes_buf(&text));
+        }
+    }
+    for (int by_number = 0; by_number < 2 && pieces.count > 0; by_number++) {
+        boundaries->is_cut =
+            mime_pieces_join(&pieces, &store, by_number != 0, &text) != 0 || boundaries->is_cut;
+        add_boundary(boundaries, bytes_buf(&text));
+    }
+    buf_free(&text);
+    buf_free(&store);
+}
+
+static void
+free_boundaries(struct boundaries *boundaries)
+{
+    for (size_t i = 0; i < boundaries->count; i++) {
+        buf_free(&boundaries->list[i]);
+    }
+}
+
+/* "text/plain" of "(comment) text/plain; charset=..." */
 static struct bytes
-find_field(struct bytes header, struct bytes wanted)
+type_of(struct bytes value)
 {
-    struct bytes field, name, value;
+    ptrdiff_t semicolon = bytes_index(value, ';'), end;
 
-    while (mime_next_field(&header, &field, &name, &value)) {
-        if (bytes_equal_nocase(name, wanted)) {
-            return value;
-        }
+    value = bytes_trim(bytes_sub(value, 0, semicolon < 0 ? value.n : (size_t)semicolon));
+    while (value.n > 0 && value.p[0] == '(' && (end = bytes_index(value, ')')) >= 0) {
+        value = bytes_trim(bytes_sub(value, (size_t)end + 1, value.n));
     }
-    return (struct bytes){0};
+    return value;
 }
 
-/* The next "; name=value" of a structured field; quotes are taken off into `text`. Moves *rest. */
-static bool
-next_parameter(struct bytes *rest, struct bytes *name_r, struct buf *text)
+/* Type and boundaries. The first Content-Type names the part; a second one that says multipart or message is
+ * heeded too, as some mail readers would. */
+static void
+read_header(struct mime_part *part, struct boundaries *boundaries, bool *is_message_r)
 {
-    ptrdiff_t semicolon = bytes_index(*rest, ';');
-    size_t i = 0;
+    struct bytes rest = part->header, field, name, value;
+    bool is_first = true;
 
-    buf_clear(text);
-    if (semicolon < 0) {
-        return false;
-    }
-    *rest = bytes_trim(bytes_sub(*rest, (size_t)semicolon + 1, rest->n));
-    while (i < rest->n && rest->p[i] != '=' && rest->p[i] != ';') {
-        i++;
-    }
-    *name_r = bytes_trim(bytes_sub(*rest, 0, i));
-    if (i >= rest->n || rest->p[i] == ';') {
-        *rest = bytes_sub(*rest, i, rest->n);
-        return true;
-    }
-    *rest = bytes_trim(bytes_sub(*rest, i + 1, rest->n));
-    bool quoted = rest->n > 0 && rest->p[0] == '"';
-    for (i = quoted; i < rest->n; i++) {
-        uint8_t c = rest->p[i];
-
-        if (quoted ? c == '"' : c == ';') {
-            break;
+    *is_message_r = false;
+    while (mime_next_field(&rest, &field, &name, &value)) {
+        if (!bytes_equal_nocase(name, BYTES_LIT("Content-Type"))) {
+            continue;
         }
-        if (quoted && c == '\\' && i + 1 < rest->n) {
-            c = rest->p[++i];
+        struct bytes type = type_of(value);
+        if (is_first) {
+            part->type = type;
+            is_first = false;
         }
-        if (c != '\r' && c != '\n' && buf_append_byte(text, c) != 0) {
-            break;
+        if (bytes_has_prefix_nocase(type, BYTES_LIT("multipart/"))) {
+            find_boundaries(value, boundaries);
         }
+        *is_message_r = *is_message_r || bytes_equal_nocase(type, BYTES_LIT("message/rfc822")) ||
+                        bytes_equal_nocase(type, BYTES_LIT("message/global"));
     }
-    *rest = bytes_sub(*rest, quoted && i < rest->n ? i + 1 : i, rest->n);
-    return true;
-}
-
-static bool
-find_boundary(struct bytes content_type, struct buf *boundary)
-{
-    struct bytes name;
-
-    while (next_parameter(&content_type, &name, boundary)) {
-        if (bytes_equal_nocase(name, BYTES_LIT("boundary"))) {
-            buf_truncate(boundary, bytes_trim(bytes_buf(boundary)).n);
-            return boundary->n > 0;
-        }
-    }
-    return false;
+    part->is_multipart = boundaries->count > 0;
 }
 
 static int walk_entity(struct walk *walk, struct bytes entity, unsigned depth, bool nested);
@@ -145,6 +196,23 @@ is_boundary(struct bytes line, struct bytes boundary)
     return bytes_trim(rest).n == 0 ? 1 : 0;
 }
 
+/* Text outside the parts: before the first boundary, behind the last. Shown by some mail readers, and all
+ * there is when the boundary is a false one. */
+static int
+visit_loose(struct walk *walk, struct bytes text, unsigned depth)
+{
+    struct mime_part part = {.depth = depth, .body = text, .header = bytes_sub(text, 0, 0)};
+
+    if (bytes_trim(text).n == 0) {
+        return 0;
+    }
+    if (depth > walk->depth_max || ++walk->parts > MIME_PARTS_MAX) {
+        walk->limited = true;
+        return 0;
+    }
+    return walk->visit(walk->context, &part);
+}
+
 static int
 walk_multipart(struct walk *walk, struct bytes body, struct bytes boundary, unsigned depth)
 {
@@ -152,22 +220,30 @@ walk_multipart(struct walk *walk, struct bytes body, struct bytes boundary, unsi
     bool inside = false;
     int r = 0;
 
+    if (walk->work_left < body.n) {
+        walk->limited = true;
+        return 0;
+    }
+    walk->work_left -= body.n;
     while (r == 0 && at < body.n) {
         ptrdiff_t lf = bytes_index(bytes_sub(body, at, body.n), '\n');
         size_t end = lf < 0 ? body.n : at + (size_t)lf + 1;
         int kind = body.p[at] == '-' ? is_boundary(bytes_sub(body, at, end - at), boundary) : 0;
 
         if (kind != 0) {
-            if (inside) {
-                r = walk_entity(walk, bytes_sub(body, start, at - start), depth + 1, false);
-            }
+            struct bytes piece = bytes_sub(body, start, at - start);
+
+            r = inside ? walk_entity(walk, piece, depth + 1, false) : visit_loose(walk, piece, depth + 1);
             inside = kind == 1;
             start = end;
         }
         at = end;
     }
-    if (r == 0 && inside) {
-        r = walk_entity(walk, bytes_sub(body, start, body.n), depth + 1, false); /* never closed */
+    if (r == 0) {
+        struct bytes piece = bytes_sub(body, start, body.n);
+
+        r = inside ? walk_entity(walk, piece, depth + 1, false) /* never closed */
+                   : visit_loose(walk, piece, depth + 1);
     }
     return r;
 }
@@ -176,7 +252,8 @@ static int
 walk_entity(struct walk *walk, struct bytes entity, unsigned depth, bool nested)
 {
     struct mime_part part = {.depth = depth, .nested_message = nested};
-    struct buf boundary;
+    struct boundaries boundaries = {.count = 0};
+    bool is_message;
     int r;
 
     if (depth > walk->depth_max || ++walk->parts > MIME_PARTS_MAX) {
@@ -184,19 +261,16 @@ walk_entity(struct walk *walk, struct bytes entity, unsigned depth, bool nested)
         return 0;
     }
     split_entity(entity, &part.header, &part.body);
-    struct bytes content_type = find_field(part.header, BYTES_LIT("Content-Type"));
-    ptrdiff_t semicolon = bytes_index(content_type, ';');
-    part.type = bytes_trim(bytes_sub(content_type, 0, semicolon < 0 ? content_type.n : (size_t)semicolon));
-    buf_init(&boundary, MIME_BOUNDARY_MAX);
-    part.is_multipart =
-        bytes_has_prefix_nocase(part.type, BYTES_LIT("multipart/")) && find_boundary(content_type, &boundary);
+    read_header(&part, &boundaries, &is_message);
+    walk->limited = walk->limited || boundaries.is_cut;
     r = walk->visit(walk->context, &part);
-    if (r == 0 && part.is_multipart) {
-        r = walk_multipart(walk, part.body, bytes_buf(&boundary), depth);
-    } else if (r == 0 && bytes_equal_nocase(part.type, BYTES_LIT("message/rfc822"))) {
+    for (size_t i = 0; r == 0 && i < boundaries.count; i++) {
+        r = walk_multipart(walk, part.body, bytes_buf(&boundaries.list[i]), depth);
+    }
+    if (r == 0 && is_message) {
         r = walk_entity(walk, part.body, depth + 1, true);
     }
-    buf_free(&boundary);
+    free_boundaries(&boundaries);
     return r;
 }
 
@@ -205,191 +279,9 @@ mime_walk(struct bytes message, unsigned depth_max, mime_visit *visit, void *con
 {
     struct walk walk = {.visit = visit,
                         .context = context,
+                        .work_left = message.n * WORK_FACTOR,
                         .depth_max = depth_max < MIME_DEPTH_MAX ? depth_max : MIME_DEPTH_MAX};
     int r = walk_entity(&walk, message, 0, false);
 
     return r == 0 && walk.limited ? GW_ERR_LIMIT : r;
-}
-
-static void
-add_name(struct arena *arena, struct bytes v, struct bytes *names, size_t *count)
-{
-    if (v.n == 0 || *count >= MIME_NAMES_MAX) {
-        return;
-    }
-    for (size_t i = 0; i < *count; i++) {
-        if (bytes_equal(names[i], v)) {
-            return;
-        }
-    }
-    names[*count] = arena_dup(arena, v);
-    *count += names[*count].p != NULL;
-}
-
-static int
-hex_digit(uint8_t c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
-/* %xx or =xx; `mark` tells which. */
-static void
-decode_hex(struct bytes v, uint8_t mark, struct buf *out)
-{
-    for (size_t i = 0; i < v.n; i++) {
-        if (v.p[i] == mark && v.n - i >= 3 && hex_digit(v.p[i + 1]) >= 0 && hex_digit(v.p[i + 2]) >= 0) {
-            (void)buf_append_byte(out, (uint8_t)(hex_digit(v.p[i + 1]) * 16 + hex_digit(v.p[i + 2])));
-            i += 2;
-        } else {
-            (void)buf_append_byte(out, mark == '=' && v.p[i] == '_' ? ' ' : v.p[i]);
-        }
-    }
-}
-
-static void
-decode_base64(struct bytes v, struct buf *out)
-{
-    uint32_t bits = 0;
-    unsigned count = 0;
-
-    for (size_t i = 0; i < v.n && v.p[i] != '='; i++) {
-        uint8_t c = v.p[i];
-        int value = c >= 'A' && c <= 'Z'   ? c - 'A'
-                    : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                    : c >= '0' && c <= '9' ? c - '0' + 52
-                    : c == '+'             ? 62
-                    : c == '/'             ? 63
-                                           : -1;
-        if (value < 0) {
-            continue;
-        }
-        bits = bits << 6 | (uint32_t)value;
-        if (++count == 4) {
-            const uint8_t three[3] = {(uint8_t)(bits >> 16), (uint8_t)(bits >> 8), (uint8_t)bits};
-            (void)buf_append(out, three, 3);
-            bits = count = 0;
-        }
-    }
-    if (count >= 2) {
-        bits <<= 6 * (4 - count);
-        (void)buf_append_byte(out, (uint8_t)(bits >> 16));
-        if (count == 3) {
-            (void)buf_append_byte(out, (uint8_t)(bits >> 8));
-        }
-    }
-}
-
-/* "=?utf-8?B?...?=" words inside text (RFC 2047), as mail readers decode them in parameters although they
- * should not. */
-static void
-decode_words(struct bytes v, struct buf *out)
-{
-    while (v.n > 0) {
-        ptrdiff_t start = bytes_find(v, BYTES_LIT("=?"));
-        size_t plain = start < 0 ? v.n : (size_t)start;
-
-        (void)buf_append_bytes(out, bytes_sub(v, 0, plain));
-        v = bytes_sub(v, plain, v.n);
-        if (v.n == 0) {
-            return;
-        }
-        struct bytes inner = bytes_sub(v, 2, v.n);
-        ptrdiff_t charset = bytes_index(inner, '?');
-        struct bytes coded = charset < 0 ? (struct bytes){0} : bytes_sub(inner, (size_t)charset + 1, inner.n);
-        ptrdiff_t end =
-            coded.n > 2 && coded.p[1] == '?' ? bytes_find(bytes_sub(coded, 2, coded.n), BYTES_LIT("?=")) : -1;
-        if (end < 0) {
-            (void)buf_append_bytes(out, v);
-            return;
-        }
-        struct bytes text = bytes_sub(coded, 2, (size_t)end);
-        if ((coded.p[0] | 32) == 'b') {
-            decode_base64(text, out);
-        } else {
-            decode_hex(text, '=', out);
-        }
-        v = bytes_sub(coded, (size_t)end + 4, coded.n);
-    }
-}
-
-/* "name", "filename", "name*", "name*0", "name*0*": the base name. False: another parameter. */
-static bool
-is_name_parameter(struct bytes name, bool *continued_r, bool *encoded_r)
-{
-    ptrdiff_t star = bytes_index(name, '*');
-    struct bytes base = bytes_sub(name, 0, star < 0 ? name.n : (size_t)star);
-
-    *encoded_r = star >= 0 && name.p[name.n - 1] == '*';
-    *continued_r =
-        star >= 0 && (size_t)star + 1 < name.n && name.p[star + 1] >= '0' && name.p[star + 1] <= '9';
-    return bytes_equal_nocase(base, BYTES_LIT("name")) || bytes_equal_nocase(base, BYTES_LIT("filename"));
-}
-
-/* RFC 2231: "charset'language'percent-encoded". */
-static void
-decode_extended(struct bytes v, struct buf *out)
-{
-    for (int quote = 0; quote < 2; quote++) {
-        ptrdiff_t at = bytes_index(v, '\'');
-
-        if (at >= 0) {
-            v = bytes_sub(v, (size_t)at + 1, v.n);
-        }
-    }
-    decode_hex(v, '%', out);
-}
-
-static void
-collect_names(struct arena *arena, struct bytes value, struct bytes *names, size_t *count)
-{
-    struct buf text, decoded, joined;
-    struct bytes name;
-    bool continued, encoded, first_piece = true;
-
-    buf_init(&text, 65536);
-    buf_init(&decoded, 65536);
-    buf_init(&joined, 65536);
-    while (next_parameter(&value, &name, &text)) {
-        if (!is_name_parameter(name, &continued, &encoded)) {
-            continue;
-        }
-        buf_clear(&decoded);
-        if (continued) {
-            if (encoded && first_piece) {
-                decode_extended(bytes_buf(&text), &joined);
-            } else if (encoded) {
-                decode_hex(bytes_buf(&text), '%', &joined);
-            } else {
-                (void)buf_append_bytes(&joined, bytes_buf(&text));
-            }
-            first_piece = false;
-            continue;
-        }
-        if (encoded) {
-            decode_extended(bytes_buf(&text), &decoded);
-        } else {
-            add_name(arena, bytes_buf(&text), names, count);
-            decode_words(bytes_buf(&text), &decoded);
-        }
-        add_name(arena, bytes_buf(&decoded), names, count);
-    }
-    add_name(arena, bytes_buf(&joined), names, count);
-    buf_free(&text);
-    buf_free(&decoded);
-    buf_free(&joined);
-}
-
-size_t
-mime_part_names(struct arena *arena, const struct mime_part *part, struct bytes names[MIME_NAMES_MAX])
-{
-    struct bytes rest = part->header, field, name, value;
-    size_t count = 0;
-
-    while (mime_next_field(&rest, &field, &name, &value)) {
-        if (bytes_equal_nocase(name, BYTES_LIT("Content-Type")) ||
-            bytes_equal_nocase(name, BYTES_LIT("Content-Disposition"))) {
-            collect_names(arena, value, names, &count);
-        }
-    }
-    return count;
 }
