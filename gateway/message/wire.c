@@ -1,13 +1,11 @@
 /*
  * wire - IPC_RULES: who may send what to whom, in which phase, how long and with how many descriptors.
  *
- * The whole trust between roles is this table; the forms are in wire_session.c, wire_queue.c and
+ * The whole trust between roles is this table; the forms are in session.c, wire_queue.c and
  * wire_policy.c. A message that has no row here cannot be sent and is never received. The worker connections
  * of relay and deliver are the only ones with phases: a result counts only while a job is out.
  */
 #include "message/wire.h"
-
-#include <stdio.h>
 
 #include "base/dns.h"
 #include "base/error.h"
