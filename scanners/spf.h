@@ -1,7 +1,7 @@
 /*
  * spf - Sender Policy Framework (RFC 7208): parse a record, expand macros, evaluate check_host().
  *
- * Before: spf_scanner.c (a message) asks; DNS is reached through a function, so that tests bring their own.
+ * Before: spf.c (a message) asks; DNS is reached through a function, so that tests bring their own.
  * spf_record.c parses whole records before anything is evaluated, as section 4.6 wants; spf_macro.c expands;
  * spf_eval.c decides within the limits of section 4.6.4. Errors become results (temperror, permerror), never
  * a pass.
@@ -76,7 +76,6 @@ struct spf_outcome {
     struct bytes domain;      /* that was checked */
     struct bytes explanation; /* of the domain's owner on fail; empty when none */
     struct bytes problem;     /* why temperror or permerror */
-    struct bytes term;        /* the term that matched, as written */
     unsigned lookups;
 };
 

@@ -1,7 +1,7 @@
 /*
  * spf_eval - check_host() (RFC 7208 section 4): finds the record, walks its terms, keeps the limits.
  *
- * Before: spf_scanner.c; asks DNS through the request. One struct spf_state lives for a whole check, so that
+ * Before: spf.c; asks DNS through the request. One struct spf_state lives for a whole check, so that
  * the limits hold over includes and redirects together.
  */
 #include <string.h>
@@ -86,6 +86,18 @@ ask(struct spf_state *state, struct bytes name, enum dns_type type, bool *temp_r
     return answer;
 }
 
+/* For names that decide nothing by being out of reach (ptr, %{p}, exp): trouble leaves no problem behind. */
+static struct dns_answer *
+ask_aside(struct spf_state *state, struct bytes name, enum dns_type type)
+{
+    struct bytes problem = state->outcome->problem;
+    bool temp;
+    struct dns_answer *answer = ask(state, name, type, &temp);
+
+    state->outcome->problem = problem;
+    return answer;
+}
+
 /* Counts a term that asks DNS. False over the limit. */
 static bool
 count_lookup(struct spf_state *state)
@@ -143,17 +155,17 @@ static bool
 walk_validated_names(struct spf_state *state, bool (*use)(void *context, struct bytes name), void *context)
 {
     char query[SPF_NAME_MAX + 1];
-    bool temp, done = false;
+    bool done = false;
 
     if (net_addr_reversed(state->request->client,
                           state->request->client->family == AF_INET6 ? "ip6.arpa" : "in-addr.arpa", query,
                           sizeof(query)) != 0) {
         return false;
     }
-    struct dns_answer *names = ask(state, bytes_str(query), DNS_PTR, &temp);
+    struct dns_answer *names = ask_aside(state, bytes_str(query), DNS_PTR);
     for (size_t i = 0; names != NULL && i < names->record_count && i < SPF_NAMES_MAX && !done; i++) {
         struct bytes name = bytes_str(names->records[i].name);
-        struct dns_answer *forward = ask(state, name, address_type(state), &temp);
+        struct dns_answer *forward = ask_aside(state, name, address_type(state));
 
         if (forward != NULL && has_client(state, forward, 32, 128)) {
             done = use(context, name);
@@ -378,14 +390,11 @@ explain(struct spf_state *state, struct bytes spec)
 {
     struct bytes domain;
     struct buf out;
-    bool temp;
 
     if (spec.p == NULL || expand_domain(state, spec, &domain) != 0) {
         return;
     }
-    struct bytes problem = state->outcome->problem;
-    struct dns_answer *answer = ask(state, domain, DNS_TXT, &temp);
-    state->outcome->problem = problem;
+    struct dns_answer *answer = ask_aside(state, domain, DNS_TXT);
     if (answer == NULL) {
         return;
     }
