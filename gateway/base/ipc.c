@@ -491,7 +491,7 @@ ipc_receive(struct ipc_channel *channel, int64_t deadline_ms, struct ipc_message
                              .msg_iovlen = 1,
                              .msg_control = control.space,
                              .msg_controllen = sizeof(control.space)};
-    int fds[FDS_ON_WIRE];
+    int fds[FDS_ON_WIRE] = {0};
     ssize_t n;
     int r;
 
