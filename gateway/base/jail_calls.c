@@ -304,11 +304,12 @@ add_sockets(scmp_filter_ctx filter, unsigned rights)
 {
     static const int FAMILIES[] = {AF_UNIX, AF_INET, AF_INET6};
     size_t count = (rights & JAIL_NETWORK) != 0 ? COUNT(FAMILIES) : 1;
-    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+    int rc =
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
 
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)FAMILIES[i]));
+                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)FAMILIES[i], 0));
     }
     return rc;
 }
@@ -334,7 +335,8 @@ add_ioctls(scmp_filter_ctx filter)
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < COUNT(REQUESTS); i++) {
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, REQUESTS[i]));
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                              SCMP_A1(SCMP_CMP_EQ, REQUESTS[i], 0));
     }
     return rc;
 }
@@ -347,7 +349,7 @@ add_own_signals(scmp_filter_ctx filter, unsigned rights)
     return (rights & JAIL_FORK) != 0 || SANITIZED
                ? 0
                : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1,
-                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 }
 
 static int
