@@ -2,7 +2,7 @@
  * config_test - main.cf and master.cf from text to values: grammar, expansion, types, errors with their line,
  * views of services, warnings, and the packed form. Every case runs on files in a directory of its own.
  *
- * Shows of contract.tsv: D7 PAR2 PAR9 PAR23 CFG1 CFG2 CFG3 CFG7 CFG11 MST1 MST5 MST9.
+ * Shows of contract.tsv: D7 PAR2 PAR9 PAR23 PAR27 CFG1 CFG2 CFG3 CFG7 CFG11 MST1 MST5 MST9.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +113,10 @@ test_grammar(void)
         {"compatibility_level = 3.6\nmydestination = a\n", P_relay_domains, ""},
         {"default_rbl_reply = $rbl_code x\n", P_default_rbl_reply, "$rbl_code x"},
         {"smtpd_client_restriction = permit\n", P_smtpd_client_restrictions, "permit"},
+        /* PAR27: as older guides misspell them */
+        {"smtpd_sender_restriction = permit\n", P_smtpd_sender_restrictions, "permit"},
+        {"queue_message_active_limit = 77\n", P_qmgr_message_active_limit, "77"},
+        {"deliver_lock_attemps = 7\n", P_deliver_lock_attempts, "7"},
         {"header_checks = regexp:/a\nmime_header_checks = pcre:/b\n", P_nested_header_checks, "regexp:/a"},
     };
 
