@@ -123,22 +123,25 @@ main(void)
     struct deliver_transport discard = {.name = "discard", .agent = deliver_transport_agent("discard")};
     struct deliver_transport error = {.name = "error", .agent = deliver_transport_agent("error")};
     struct deliver_transport expanding = {.name = "expanding", .agent = &EXPANDING};
-    struct deliver_shared *shared = calloc(1, sizeof(*shared));
-    struct deliver_thread thread = {.shared = shared, .slot = 5, .queue_fd = -1};
+    struct delivery_shared *shared = calloc(1, sizeof(*shared));
+    struct deliver_shared *transports = calloc(1, sizeof(*transports));
+    struct delivery_worker thread = {.shared = shared, .slot = 5, .queue_fd = -1};
     char command[64];
     pthread_t id;
 
     CHECK(IPC_RULES[0].type != 0); /* named here, or the linker would not take the table out of its library */
     CHECK(mkdtemp(top) != NULL && chdir(top) == 0 && mkdir("ipc", 0700) == 0);
-    shared->transports[0] = &discard;
-    shared->transports[1] = &error;
-    shared->transports[2] = &expanding;
-    shared->transport_count = 3;
+    transports->transports[0] = &discard;
+    transports->transports[1] = &error;
+    transports->transports[2] = &expanding;
+    transports->transport_count = 3;
+    shared->role = &DELIVER_WORKER;
+    shared->context = transports;
     (void)pthread_mutex_init(&shared->evidence_lock, NULL);
     (void)pthread_mutex_init(&thread.lock, NULL);
     int queue_fd = listen_queue();
     atomic_store(&shared->threads, 1);
-    CHECK(pthread_create(&id, NULL, deliver_worker_run, &thread) == 0);
+    CHECK(pthread_create(&id, NULL, delivery_worker_run, &thread) == 0);
 
     struct ipc_channel *worker = accept_worker(queue_fd);
     send_job(worker, 1, "discard", "silently");
@@ -156,7 +159,7 @@ main(void)
 
     atomic_store(&shared->draining, true);
     for (int i = 0; i < 1000 && atomic_load(&shared->threads) > 0; i++) {
-        deliver_worker_interrupt(&thread);
+        delivery_worker_interrupt(&thread);
         (void)poll(NULL, 0, 5);
     }
     CHECK(atomic_load(&shared->threads) == 0);
@@ -164,6 +167,7 @@ main(void)
     ipc_channel_free(&worker);
     (void)close(queue_fd);
     free(shared);
+    free(transports);
     (void)snprintf(command, sizeof(command), "rm -rf %s", top);
     CHECK(system(command) == 0);
     return failures != 0;

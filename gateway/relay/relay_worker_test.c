@@ -185,26 +185,26 @@ set_settings(struct relay_settings *s)
 }
 
 static void
-start_thread(struct relay_shared *shared, struct relay_thread *thread, uint16_t slot)
+start_thread(struct delivery_shared *shared, struct delivery_worker *thread, uint16_t slot)
 {
     pthread_t id;
 
-    *thread = (struct relay_thread){.shared = shared, .slot = slot, .queue_fd = -1};
+    *thread = (struct delivery_worker){.shared = shared, .slot = slot, .queue_fd = -1};
     (void)pthread_mutex_init(&thread->lock, NULL);
     atomic_fetch_add(&shared->threads, 1);
-    CHECK(pthread_create(&id, NULL, relay_worker_run, thread) == 0);
+    CHECK(pthread_create(&id, NULL, delivery_worker_run, thread) == 0);
     (void)pthread_detach(id);
 }
 
 static void
-drain(struct relay_shared *shared, struct relay_thread *threads, size_t count)
+drain(struct delivery_shared *shared, struct delivery_worker *threads, size_t count)
 {
     int64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
 
     atomic_store(&shared->draining, true);
     while (atomic_load(&shared->threads) > 0 && clock_monotonic_ms() < deadline_ms) {
         for (size_t i = 0; i < count; i++) {
-            relay_worker_interrupt(&threads[i]);
+            delivery_worker_interrupt(&threads[i]);
         }
         (void)poll(NULL, 0, 5);
     }
@@ -212,9 +212,9 @@ drain(struct relay_shared *shared, struct relay_thread *threads, size_t count)
 }
 
 static void
-test_worker(struct relay_shared *shared)
+test_worker(struct delivery_shared *shared)
 {
-    struct relay_thread thread;
+    struct delivery_worker thread;
     struct net_addr addr = {.family = AF_INET, .ip = {127, 0, 0, 1}};
     struct sockaddr_in sin;
     socklen_t length = sizeof(sin);
@@ -259,9 +259,9 @@ test_worker(struct relay_shared *shared)
 }
 
 static void
-measure(struct relay_shared *shared, const char *port, size_t jobs, size_t count)
+measure(struct delivery_shared *shared, const char *port, size_t jobs, size_t count)
 {
-    struct relay_thread threads[THREADS_MAX];
+    struct delivery_worker threads[THREADS_MAX];
     struct ipc_channel *workers[THREADS_MAX];
     struct pollfd polls[THREADS_MAX];
     struct rusage before, after;
@@ -310,15 +310,18 @@ measure(struct relay_shared *shared, const char *port, size_t jobs, size_t count
 int
 main(int argc, char **argv)
 {
-    struct relay_shared *shared = calloc(1, sizeof(*shared));
+    struct delivery_shared *shared = calloc(1, sizeof(*shared));
+    struct relay_shared *transports = calloc(1, sizeof(*transports));
     struct relay_settings settings;
     char command[64];
 
     CHECK(IPC_RULES[0].type != 0); /* named here, or the linker would not take the table out of its library */
     CHECK(mkdtemp(top) != NULL && chdir(top) == 0 && mkdir("ipc", 0700) == 0);
     set_settings(&settings);
-    shared->settings[0] = &settings;
-    shared->settings_count = 1;
+    transports->settings[0] = &settings;
+    transports->settings_count = 1;
+    shared->role = &RELAY_WORKER;
+    shared->context = transports;
     (void)pthread_mutex_init(&shared->evidence_lock, NULL);
     if (argc == 4) {
         settings.cache_idle_ms = 2000;
@@ -328,6 +331,7 @@ main(int argc, char **argv)
         test_worker(shared);
     }
     free(shared);
+    free(transports);
     (void)snprintf(command, sizeof(command), "rm -rf %s", top);
     CHECK(system(command) == 0);
     return failures != 0;
