@@ -1,14 +1,32 @@
 /*
- * fuzz_driver - runs a fuzz target over files and directories given as arguments, once each: the seeds as a
- * test.
+ * fuzz_driver - runs a fuzz target over files and directories given as arguments: the seeds as a test. A
+ * small file is also run cut off behind each of its bytes.
  */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { CUT_MAX = 1024 };
+
+/* In memory exactly as long as the input, so that AddressSanitizer sees a read past its end. */
+static int
+run_bytes(const uint8_t *data, size_t size)
+{
+    uint8_t *copy = malloc(size > 0 ? size : 1);
+
+    if (copy == NULL) {
+        return 1;
+    }
+    memcpy(copy, data, size);
+    (void)LLVMFuzzerTestOneInput(copy, size);
+    free(copy);
+    return 0;
+}
 
 static int
 run_file(const char *path)
@@ -21,12 +39,13 @@ run_file(const char *path)
         perror(path);
         return 1;
     }
-    /* Exactly as long as the input, so that AddressSanitizer sees a read past its end. */
     size_t size = (size_t)st.st_size;
     uint8_t *data = malloc(size > 0 ? size : 1);
     if (data != NULL && fread(data, 1, size, file) == size) {
-        (void)LLVMFuzzerTestOneInput(data, size);
-        r = 0;
+        r = run_bytes(data, size);
+        for (size_t n = 1; n < size && size <= CUT_MAX && r == 0; n++) {
+            r = run_bytes(data, n);
+        }
     }
     free(data);
     (void)fclose(file);
