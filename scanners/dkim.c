@@ -40,7 +40,8 @@ struct signature {
 struct verification {
     const struct scan_input *input;
     struct signature signatures[DKIM_SIGNATURES_MAX];
-    size_t count, ignored;
+    size_t count;
+    size_t unreadable; /* signatures that are none */
 };
 
 static void
@@ -84,7 +85,6 @@ prescreen(DKIM *dkim, DKIM_SIGINFO **infos, int count)
 
         if (v->count >= DKIM_SIGNATURES_MAX) {
             dkim_sig_ignore(infos[i]);
-            v->ignored++;
             continue;
         }
         struct signature *signature = &v->signatures[v->count++];
@@ -147,9 +147,10 @@ unload(void **shared)
     }
 }
 
-/* Feeds the header field by field, without line ends, as the library wants it. */
+/* Feeds the header field by field, without line ends, as the library wants it. A field that it cannot read, a
+ * signature too, is ignored (RFC 6376 section 6.1): it must not spoil the signatures beside it. */
 static DKIM_STAT
-feed_header(DKIM *dkim, struct bytes header)
+feed_header(struct verification *v, DKIM *dkim, struct bytes header)
 {
     size_t from = 0;
 
@@ -172,7 +173,9 @@ feed_header(DKIM *dkim, struct bytes header)
             continue; /* not a field: mbox "From " lines and the like are not signed */
         }
         DKIM_STAT status = dkim_header(dkim, (u_char *)(uintptr_t)field.p, field.n);
-        if (status != DKIM_STAT_OK) {
+        if (status == DKIM_STAT_SYNTAX) {
+            v->unreadable += bytes_has_prefix_nocase(field, BYTES_LIT("DKIM-Signature"));
+        } else if (status != DKIM_STAT_OK) {
             return status;
         }
     }
@@ -180,11 +183,12 @@ feed_header(DKIM *dkim, struct bytes header)
 }
 
 static DKIM_STAT
-feed(DKIM *dkim, const struct scan_input *input)
+feed(struct verification *v, DKIM *dkim)
 {
+    const struct scan_input *input = v->input;
     struct bytes body = bytes_sub(input->content, input->body_offset, input->content.n);
     bool test_key = false;
-    DKIM_STAT status = feed_header(dkim, bytes_sub(input->content, 0, input->body_offset));
+    DKIM_STAT status = feed_header(v, dkim, bytes_sub(input->content, 0, input->body_offset));
 
     if (status == DKIM_STAT_OK) {
         status = dkim_eoh(dkim);
@@ -275,10 +279,14 @@ report_all(struct verification *v, DKIM *dkim, DKIM_STAT status, struct scan_rep
     if (status == DKIM_STAT_NORESOURCE || status == DKIM_STAT_INTERNAL) {
         return GW_ERR_NOMEM; /* our trouble: "not scanned" */
     }
+    if (status == DKIM_STAT_SYNTAX && v->count == 0) {
+        return report_none(report, AUTH_PERMERROR, "the message could not be read");
+    }
+    if (v->unreadable > 0 && v->count == 0) {
+        return report_none(report, AUTH_PERMERROR, "the signature could not be read");
+    }
     if (v->count == 0) {
-        return status == DKIM_STAT_SYNTAX
-                   ? report_none(report, AUTH_PERMERROR, "the message could not be read")
-                   : report_none(report, AUTH_NONE, "no signature");
+        return report_none(report, AUTH_NONE, "no signature");
     }
     for (size_t i = 0; i < v->count && r == 0; i++) {
         r = report_one(v, dkim, &v->signatures[i], report);
@@ -301,7 +309,7 @@ scan(void *shared, void *thread, const struct scan_input *input, struct scan_rep
     DKIM *dkim = dkim_verify(shared, (const u_char *)input->request->envelope->queue_id, NULL, &status);
     if (dkim != NULL) {
         (void)dkim_set_user_context(dkim, v);
-        status = feed(dkim, input);
+        status = feed(v, dkim);
         r = report_all(v, dkim, status, report);
         (void)dkim_free(dkim);
     }

@@ -47,6 +47,7 @@ struct rig {
     struct arena *arena;
     struct envelope *envelope;
     struct wire_scan request;
+    struct dns_client *dns; /* the test's own; NULL: none */
 };
 
 __attribute__((noreturn)) static inline void
@@ -186,6 +187,7 @@ rig_look(struct rig *rig, struct rig_scanner *scanner, struct bytes content, str
                                .request = &rig->request,
                                .config = rig->config,
                                .arena = rig->arena,
+                               .dns = rig->dns,
                                .deadline_ms = clock_monotonic_ms() + rig->request.budget_ms};
 
     *report_r = (struct scan_report){0};
