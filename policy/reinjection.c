@@ -68,6 +68,13 @@ submit_once(struct reinjection *door, int content_fd, int64_t deadline_ms)
     return status.code;
 }
 
+/* What the header promises; all else, from a lost connection to an answer that is none, is "not now". */
+static bool
+is_for_the_caller(int r)
+{
+    return r == GW_ERR_FULL || r == GW_ERR_TIMEOUT || r == GW_ERR_LIMIT || r == GW_ERR_NOMEM;
+}
+
 int
 reinjection_submit(struct reinjection *door, const struct envelope *envelope, int content_fd,
                    int64_t deadline_ms)
@@ -86,5 +93,5 @@ reinjection_submit(struct reinjection *door, const struct envelope *envelope, in
     }
     /* The first attempt may have been committed although its answer was lost: the same id twice is one
      * message. */
-    return r == GW_ERR_EXISTS ? 0 : r == GW_ERR_EOF || r == GW_ERR_SYS || r == GW_ERR_PEER ? GW_ERR_TEMP : r;
+    return r == 0 || r == GW_ERR_EXISTS ? 0 : is_for_the_caller(r) ? r : GW_ERR_TEMP;
 }
