@@ -3,6 +3,7 @@
  */
 #include "message/address.h"
 
+#include <idn2.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -66,6 +67,44 @@ address_is_literal(struct bytes name)
         return bytes_index(inner, ':') >= 0 && net_addr_parse(inner, &addr) == 0;
     }
     return bytes_index(inner, ':') < 0 && net_addr_parse(inner, &addr) == 0;
+}
+
+int
+address_domain_to_ascii(struct bytes domain, char ascii_r[ADDRESS_HOSTNAME_MAX + 1])
+{
+    char text[ADDRESS_HOSTNAME_MAX + 1], *converted = NULL;
+    bool ascii = true;
+
+    ascii_r[0] = '\0';
+    if (domain.n > 1 && domain.p[domain.n - 1] == '.') {
+        domain.n--;
+    }
+    if (!address_is_hostname(domain)) {
+        return GW_ERR_SYNTAX;
+    }
+    for (size_t i = 0; i < domain.n; i++) {
+        ascii = ascii && domain.p[i] < 0x80;
+    }
+    memcpy(text, domain.p, domain.n);
+    text[domain.n] = '\0';
+    if (ascii) {
+        ascii_lower((uint8_t *)text, domain.n);
+        memcpy(ascii_r, text, domain.n + 1);
+        return 0;
+    }
+    int r =
+        idn2_lookup_u8((const uint8_t *)text, (uint8_t **)&converted, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+    if (r == IDN2_MALLOC) {
+        return GW_ERR_NOMEM;
+    }
+    size_t n = r == IDN2_OK ? strlen(converted) : 0;
+    /* IDNA may make a full stop, or nothing, of what was no full stop: look again. */
+    bool good = n > 0 && n <= ADDRESS_HOSTNAME_MAX && address_is_hostname(bytes_of(converted, n));
+    if (good) {
+        memcpy(ascii_r, converted, n + 1);
+    }
+    idn2_free(converted);
+    return good ? 0 : GW_ERR_SYNTAX;
 }
 
 static bool

@@ -60,6 +60,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_free(&address);
     check_round_trip(bytes_of(data, size));
     address_split(bytes_of(data, size), &local, &domain);
+    char ascii[ADDRESS_HOSTNAME_MAX + 1];
+    if (address_domain_to_ascii(domain, ascii) == 0 && !address_is_hostname(bytes_str(ascii))) {
+        abort();
+    }
     if (address_is_hostname(domain) && address_is_literal(domain)) {
         abort();
     }

@@ -119,6 +119,53 @@ static const struct {
     {"(a\\", "!"},
 };
 
+/* ascii NULL: refused. */
+static const struct {
+    const char *domain, *ascii;
+} DOMAINS[] = {
+    {"Mail.EXAMPLE.com", "mail.example.com"},
+    {"example.com.", "example.com"},
+    {"a_b.example", "a_b.example"},
+    {"caf\xc3\xa9.example", "xn--caf-dma.example"},
+    {"CAF\xc3\x89.example", "xn--caf-dma.example"},
+    {"cafe\xcc\x81.example", "xn--caf-dma.example"}, /* decomposed */
+    {"stra\xc3\x9f"
+     "e.example",
+     "xn--strae-oqa.example"},
+    {"\xe4\xbe\x8b\xe3\x81\x88.\xe3\x83\x86\xe3\x82\xb9\xe3\x83\x88", "xn--r8jz45g.xn--zckzah"},
+    {"xn--caf-dma.example", "xn--caf-dma.example"},
+    {"", NULL},
+    {"..", NULL},
+    {"192.0.2.1", NULL},
+    {"a b.example", NULL},
+    {"caf\xe9.example", NULL},              /* Latin-1 */
+    {"a\xe2\x80\x8b.example", "a.example"}, /* a blank of no width: UTS 46 drops it */
+    {"a\xe2\x80\xae"
+     "b.example",
+     NULL}, /* right to left */
+};
+
+static void
+test_domains(void)
+{
+    char ascii[ADDRESS_HOSTNAME_MAX + 1];
+    struct buf long_name;
+
+    for (size_t i = 0; i < sizeof(DOMAINS) / sizeof(DOMAINS[0]); i++) {
+        int r = address_domain_to_ascii(bytes_str(DOMAINS[i].domain), ascii);
+
+        CHECK(r == (DOMAINS[i].ascii != NULL ? 0 : GW_ERR_SYNTAX), DOMAINS[i].domain);
+        CHECK(strcmp(ascii, DOMAINS[i].ascii != NULL ? DOMAINS[i].ascii : "") == 0, DOMAINS[i].domain);
+    }
+    buf_init(&long_name, 1024);
+    for (int i = 0; i < 20; i++) { /* 240 bytes, more as A-labels */
+        (void)buf_append_str(&long_name, "\xc3\xa9\xc3\xa8\xc3\xaa"
+                                         "abcde.");
+    }
+    CHECK(address_domain_to_ascii(bytes_buf(&long_name), ascii) == GW_ERR_SYNTAX && ascii[0] == '\0', "long");
+    buf_free(&long_name);
+}
+
 static void
 test_names(void)
 {
@@ -203,6 +250,7 @@ main(void)
 {
     CHECK(IPC_RULES[0].type != 0, "links the table of messages, which base needs and message holds");
     test_names();
+    test_domains();
     test_split();
     test_quoted();
     test_fields();
