@@ -116,14 +116,6 @@ append_address(struct bytes address, bool digits_alike, struct buf *out)
     ascii_lower(out->p + start, out->n - start);
 }
 
-void
-greylist_normal_sender(struct bytes sender, struct buf *out)
-{
-    if (buf_reserve(out, sender.n + 1) == 0) {
-        append_address(sender, true, out);
-    }
-}
-
 /* "d:example.com" or the masked address. */
 static int
 append_client(const struct wire_triplet *triplet, struct buf *out)

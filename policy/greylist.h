@@ -24,7 +24,5 @@ int greylist_check(struct state *state, const struct greylist_limits *limits,
                    const struct wire_triplet *triplet, int64_t now_s, struct wire_greylist_answer *answer_r);
 /* Looks at `max` entries of each table. */
 void greylist_sweep(struct state *state, const struct greylist_limits *limits, size_t max, int64_t now_s);
-/* The form of an address that is compared: exposed for the tests. */
-void greylist_normal_sender(struct bytes sender, struct buf *out);
 
 #endif

@@ -52,12 +52,6 @@ static const char *const CLASS_NAMES[NOTICE_CLASSES] = {
     [NOTICE_DELAY] = "delay",       [NOTICE_ALARM] = "alarm",
 };
 
-const char *
-notice_class_name(uint8_t class)
-{
-    return class < NOTICE_CLASSES ? CLASS_NAMES[class] : "unknown";
-}
-
 unsigned
 notice_classes(const char *text)
 {

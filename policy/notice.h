@@ -32,7 +32,6 @@ struct notice_mail {
 
 /* "resource, software" as bits; bounce implies 2bounce; alarm is always in. Unknown words are skipped. */
 unsigned notice_classes(const char *text);
-const char *notice_class_name(uint8_t class);
 
 struct notices *notices_new(const struct notice_settings *settings); /* NULL: out of memory */
 void notices_free(struct notices **notices);

@@ -13,7 +13,7 @@
 #include "config/config.h"
 #include "message/wire.h"
 
-enum { SCAN_RESULTS_MAX = 32, SCAN_FOUND_MAX = 512, SCAN_DETAIL_MAX = 4096, SCAN_SIGNATURES_MAX = 8 };
+enum { SCAN_RESULTS_MAX = 32, SCAN_FOUND_MAX = 512, SCAN_DETAIL_MAX = 4096 };
 
 enum scanner_id {
     SCANNER_HEADER_REGEXP, /* header_checks, mime_header_checks, nested_header_checks */

@@ -33,9 +33,6 @@ enum spf_mechanism {
     SPF_IP4,
     SPF_IP6,
     SPF_EXISTS,
-    SPF_REDIRECT,
-    SPF_EXP,
-    SPF_UNKNOWN_MODIFIER,
 };
 
 struct spf_term {

@@ -250,17 +250,6 @@ smtp_command_attributes(struct smtp_command *command)
     return parse_parameters(command, command->argument);
 }
 
-const struct smtp_parameter *
-smtp_command_parameter(const struct smtp_command *command, const char *name)
-{
-    for (size_t i = 0; i < command->parameter_count; i++) {
-        if (bytes_equal_nocase(command->parameters[i].name, bytes_str(name))) {
-            return &command->parameters[i];
-        }
-    }
-    return NULL;
-}
-
 static int
 hex_value(uint8_t c)
 {

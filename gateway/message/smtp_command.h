@@ -57,7 +57,6 @@ int smtp_command_parse(struct bytes line, struct smtp_command *command_r);
 int smtp_command_path(struct smtp_command *command, struct bytes prefix, bool strict);
 /* Parses the argument as NAME=VALUE words. */
 int smtp_command_attributes(struct smtp_command *command);
-const struct smtp_parameter *smtp_command_parameter(const struct smtp_command *command, const char *name);
 
 const char *smtp_verb_name(enum smtp_verb verb); /* "MAIL" */
 const char *

@@ -171,9 +171,9 @@ test_paths(void)
         CHECK(bytes_equal(command.path, bytes_str(PATHS[i].path)), line);
         CHECK(command.parameter_count == PATHS[i].parameters, line);
         if (PATHS[i].parameters > 0 && command.parameter_count == PATHS[i].parameters) {
-            const struct smtp_parameter *last = smtp_command_parameter(&command, PATHS[i].name);
+            const struct smtp_parameter *last = &command.parameters[command.parameter_count - 1];
 
-            CHECK(last == &command.parameters[command.parameter_count - 1], line);
+            CHECK(bytes_equal(last->name, bytes_str(PATHS[i].name)), line);
             CHECK((last->value.p == NULL) == (PATHS[i].value == NULL), line);
             CHECK(bytes_equal(last->value, bytes_str(PATHS[i].value)), line);
         }
@@ -207,7 +207,6 @@ test_limits(void)
         CHECK(smtp_command_parse(bytes_buf(&line), &command) == 0, "many attributes");
         CHECK(smtp_command_attributes(&command) == (n <= SMTP_PARAMETERS_MAX ? 0 : GW_ERR_LIMIT), "many");
     }
-    CHECK(smtp_command_parameter(&command, "NONE") == NULL, "not there");
     buf_free(&line);
 }
 
