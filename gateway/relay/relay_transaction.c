@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "message/address.h"
 #include "base/log.h"
 #include "base/stream.h"
 #include "relay/relay_content.h"
@@ -90,8 +91,12 @@ advance(const struct transaction *t, struct place *place)
 static int
 append_mail(struct buf *out, const struct relay_session *session, const struct envelope *envelope)
 {
+    int r;
+
     (void)buf_append_str(out, "MAIL FROM:<");
-    (void)buf_append_bytes(out, envelope->sender);
+    if ((r = address_append_quoted(out, envelope->sender)) != 0) {
+        return r;
+    }
     (void)buf_append_byte(out, '>');
     if (session->features & RELAY_FEATURE_SIZE) {
         (void)buf_printf(out, " SIZE=%llu", (unsigned long long)envelope->size);
@@ -140,8 +145,12 @@ append_notify(struct buf *out, uint8_t notify)
 static int
 append_rcpt(struct buf *out, const struct relay_session *session, const struct recipient *recipient)
 {
+    int r;
+
     (void)buf_append_str(out, "RCPT TO:<");
-    (void)buf_append_bytes(out, recipient->address);
+    if ((r = address_append_quoted(out, recipient->address)) != 0) {
+        return r;
+    }
     (void)buf_append_byte(out, '>');
     if (session->features & RELAY_FEATURE_DSN) {
         append_notify(out, recipient->notify);
