@@ -20,6 +20,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 READY_S = 60  # ASan builds on a busy machine are slow to start
 
 _failures = []
+_ports = set()
 _cleanups = []
 
 
@@ -41,9 +42,13 @@ def finish():
 
 def free_port(address="127.0.0.1"):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as s:
-        s.bind((address, 0))
-        return s.getsockname()[1]
+    while True:
+        with socket.socket(family) as s:
+            s.bind((address, 0))
+            port = s.getsockname()[1]
+        if port not in _ports:  # a port given out and not yet in use may be offered again
+            _ports.add(port)
+            return port
 
 
 def wait_for(predicate, seconds=15, step=0.02):
