@@ -1,6 +1,7 @@
 /*
  * log - see the header. The one place of base with process-wide state: where lines go.
  *
+ * A line to syslog is one datagram to /dev/log, in the old BSD form that every syslogd reads.
  * A line to a file is one write(2) to a descriptor opened for appending, so that lines of many processes do
  * not mix. What cannot be logged is lost; mail never fails for a log.
  */
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +27,7 @@ static struct {
     bool opened;
     int fd;
     int pid; /* getpid(2) is a system call */
+    int facility;
     bool to_syslog, also_stderr;
     char name[NAME_MAX_BYTES];
     char host[HOST_MAX];
@@ -65,6 +69,21 @@ note_pid(void)
     target.pid = (int)getpid();
 }
 
+/* Not syslog(3): a process has one name there, but a line here is its service's (postfix/smtpd,
+ * postfix/smtp), with the process id. Connected before the jail, which hides the path. */
+static int
+connect_syslog(void)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd != -1 && connect(fd, (const struct sockaddr *)&at, sizeof(at)) == -1) {
+        (void)close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 int
 log_open(const struct log_target *to)
 {
@@ -82,8 +101,9 @@ log_open(const struct log_target *to)
     tzset();
     if (to->file == NULL || to->file[0] == '\0') {
         target.to_syslog = true;
-        openlog(target.name, LOG_NDELAY, facility_number(to->facility));
-        target.opened = true;
+        target.facility = facility_number(to->facility);
+        target.fd = connect_syslog();
+        target.opened = target.fd != -1; /* without: standard error */
         return 0;
     }
     target.to_syslog = false;
@@ -121,7 +141,7 @@ log_stderr(bool on)
 int
 log_fd(void)
 {
-    return target.fd;
+    return target.to_syslog ? -1 : target.fd;
 }
 
 /* Nothing of a peer may end the line or move a terminal's cursor. */
@@ -212,8 +232,10 @@ write_line(enum log_level level, const char *program, const char *text)
     char line[LINE_MAX_BYTES + 256];
     int n;
 
-    if (target.to_syslog) {
-        syslog(LEVELS[level].priority, "%s", text);
+    if (target.to_syslog && target.opened) {
+        n = snprintf(line, sizeof(line), "<%d>%s %s/%s[%d]: %s%s", target.facility | LEVELS[level].priority,
+                     time_text(), target.name, program, target.pid, LEVELS[level].word, text);
+        write_all(target.fd, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
     } else if (target.opened) {
         n = snprintf(line, sizeof(line), "%s %s %s/%s[%d]: %s%s\n", time_text(), target.host, target.name,
                      program, target.pid, LEVELS[level].word, text);

@@ -1,5 +1,5 @@
 /*
- * log - log lines in Postfix's form, to syslog(3) or to maillog_file.
+ * log - log lines in Postfix's form, to the syslog socket or to maillog_file.
  *
  * "Nov 21 06:01:48 host postfix/smtpd[123]: text": program is the name after the slash (smtpd, cleanup, qmgr,
  * smtp, local, postscreen ...), so that pflogsumm and fail2ban read them. One line is one write(2) on an
