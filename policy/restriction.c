@@ -26,6 +26,10 @@ static const struct {
     {STAGE_END_OF_DATA, P_smtpd_end_of_data_restrictions}, {STAGE_ETRN, P_smtpd_etrn_restrictions},
 };
 
+/* What recipients were judged by before there were relay restrictions, for a main.cf of that time (level 0)
+ * that names neither list. Postfix 3 does not serve with such a file; the guides print it. */
+static const char HISTORICAL_RELAY_LIST[] = "permit_mynetworks, reject_unauth_destination";
+
 static const enum restriction_subject STAGE_SUBJECTS[STAGE_COUNT] = {
     [STAGE_CLIENT] = SUBJECT_CLIENT,           [STAGE_HELO] = SUBJECT_HELO,
     [STAGE_SENDER] = SUBJECT_SENDER,           [STAGE_RELAY] = SUBJECT_RECIPIENT,
@@ -250,6 +254,18 @@ compile_classes(struct restriction_set *set, struct buf *error_r)
     return r;
 }
 
+static const char *
+stage_words(const struct config *view, size_t i)
+{
+    const char *words = config_str(view, STAGES[i].param);
+
+    return STAGES[i].stage == STAGE_RELAY && words[0] == '\0' &&
+                   !config_is_set(view, P_smtpd_relay_restrictions) &&
+                   !config_is_set(view, P_smtpd_recipient_restrictions)
+               ? HISTORICAL_RELAY_LIST
+               : words;
+}
+
 int
 restriction_set_new(const struct config *view, struct router *router, struct restriction_set **set_r,
                     struct buf *error_r)
@@ -267,8 +283,7 @@ restriction_set_new(const struct config *view, struct router *router, struct res
         goto out;
     }
     for (size_t i = 0; i < sizeof(STAGES) / sizeof(STAGES[0]); i++) {
-        r = restriction_compile(set, PARAMS[STAGES[i].param].name,
-                                bytes_str(config_str(view, STAGES[i].param)), true,
+        r = restriction_compile(set, PARAMS[STAGES[i].param].name, bytes_str(stage_words(view, i)), true,
                                 &set->lists[STAGES[i].stage], error_r);
         if (r != 0) {
             goto out;
