@@ -108,8 +108,8 @@ class FakeDNS:
         head = struct.pack("!HHHHHH", ident, 0x8580 | (flags & 0x0100) | rcode, 1, len(records), 1 if authority else 0, 0)
         return head + question + body + authority
 
-    def start(self, zone=None, port=0):
-        """Listens on UDP and TCP of the same port of 127.0.0.1 and returns it."""
+    def start(self, zone=None, port=0, address="127.0.0.1"):
+        """Listens on UDP and TCP of the same port and returns it."""
         self.set(zone or {})
         owner = self
 
@@ -147,9 +147,9 @@ class FakeDNS:
             daemon_threads, allow_reuse_address = True, True
 
         for _ in range(20):  # the same port must be free for both
-            tcp = TcpServer(("127.0.0.1", port), Tcp)
+            tcp = TcpServer((address, port), Tcp)
             try:
-                udp = UdpServer(("127.0.0.1", tcp.server_address[1]), Udp)
+                udp = UdpServer((address, tcp.server_address[1]), Udp)
                 break
             except OSError:
                 tcp.server_close()
