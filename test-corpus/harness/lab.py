@@ -10,7 +10,9 @@ printed - in /etc/postfix, on port 25, at the addresses it names.
 Namespaces keep all of it from the machine: a mount and a network namespace for the scenario, holding a bridge, and
 one of each per host. Every address is on link everywhere, so any address may be given to anything; nothing leaves
 the bridge. Files of a host lie on file systems in memory over /etc/postfix, /var/spool/postfix, /var/lib/postfix,
-/var/mail and /home; its /etc/passwd, /etc/aliases, /etc/resolv.conf and /dev/log are its own. Everything is gone with the processes.
+/var/mail and /home; its /etc/passwd, /etc/aliases, /etc/resolv.conf and /dev/log are its own, and what it writes to
+/etc, /usr/sbin and /usr/local is seen by nobody else. /usr/sbin/sendmail is the gateway's. Everything is gone with the
+processes.
 """
 
 import ctypes
@@ -34,6 +36,7 @@ DNS_ADDRESS = "10.255.255.53"
 USER_ID = 5000  # of the first account made for a host
 LAB_MARK = "ESTAFETA_LAB"
 COVERED = ("/etc/postfix", "/var/spool/postfix", "/var/lib/postfix", "/var/mail", "/home", "/var/lib/clamav")
+LAYERED = ("/etc", "/usr/sbin", "/usr/local")  # the machine's, with the host's own files on top
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -145,7 +148,7 @@ class Host:
         _run(*self._inside("sh", "-ec", "; ".join(lines)))
 
     def _mount(self, users, aliases):
-        lines = []
+        lines = self._layers()
         for path in COVERED:
             lines.append("mkdir -p %s; mount -t tmpfs -o mode=755 tmpfs %s" % (path, path))
         lines.append("mount --bind '%s' /var/lib/clamav" % os.path.join(ROOT, "rules", "clamav"))
@@ -164,6 +167,16 @@ class Host:
         lines.append("chmod 1777 /var/mail")
         lines += self._devices()
         _run(*self._inside("sh", "-ec", "; ".join(lines)))
+
+    def _layers(self):
+        own = self._make("layers")
+        lines = ["mount -t tmpfs -o mode=755 tmpfs '%s'" % own]
+        for path in LAYERED:
+            upper, work = (own + path.replace("/", "-") + end for end in ("", "-work"))
+            lines.append("mkdir '%s' '%s'; mount -t overlay -o 'lowerdir=%s,upperdir=%s,workdir=%s' overlay %s" %
+                         (upper, work, path, upper, work, path))
+        return lines + ["rm -f /etc/aliases.db", ": > /usr/sbin/sendmail",
+                        "mount --bind '%s' /usr/sbin/sendmail" % os.path.realpath(os.environ["ESTAFETA"])]
 
     def _devices(self):
         """A /dev of the host's own, because its /dev/log is a socket that this process reads."""
