@@ -100,6 +100,9 @@ log_open(const struct log_target *to)
     target.host[strcspn(target.host, ".")] = '\0';
     tzset();
     if (to->file == NULL || to->file[0] == '\0') {
+        if (target.to_syslog && target.fd != -1) {
+            (void)close(target.fd);
+        }
         target.to_syslog = true;
         target.facility = facility_number(to->facility);
         target.fd = connect_syslog();

@@ -45,13 +45,15 @@ struct master {
     bool is_stopping;
     int stage;
     int exit_status;
+    struct master_watch *watch; /* of table files */
 };
 
 /* master_roles.c */
 void master_roles_init(struct master *master);
-void master_roles_want(struct master *master);    /* from the generation's listeners and roles_built */
-void master_roles_start(struct master *master);   /* those wanted that do not run */
-void master_roles_replace(struct master *master); /* a new generation of each */
+void master_roles_want(struct master *master);  /* from the generation's listeners and roles_built */
+void master_roles_start(struct master *master); /* those wanted that do not run */
+/* A new process of each role whose bit (1U << role) is set, from the generation in use. */
+void master_roles_replace(struct master *master, unsigned roles);
 void master_roles_stop(struct master *master, int exit_status);
 void master_roles_kill(struct master *master);
 void master_roles_reap(void *master); /* SIGCHLD */
@@ -61,6 +63,12 @@ void master_roles_reap(void *master); /* SIGCHLD */
  * makes directories, takes the pid file and binds the edges, too. Returns sysexits, 0 when all went well. */
 int master_generation_load(struct master *master, bool first, struct buf *why);
 void master_generation_free(struct master_generation *generation);
+
+/* master_watch.c */
+/* Begins, or begins again for a new generation. 0, GW_ERR_NOMEM, GW_ERR_LIMIT (more tables than are watched).
+ */
+int master_watch_begin(struct master *master);
+void master_watch_end(struct master *master);
 
 /* master_service.c */
 void master_service_ready(struct master *master); /* every role is ready */

@@ -219,12 +219,15 @@ master_roles_start(struct master *master)
 }
 
 void
-master_roles_replace(struct master *master)
+master_roles_replace(struct master *master, unsigned roles)
 {
     for (size_t i = 0; i < master->slot_count; i++) {
         struct master_slot *slot = &master->slots[i];
         struct master_process *old = slot->newest;
 
+        if ((roles & (1U << slot->role)) == 0) {
+            continue;
+        }
         slot->newest = NULL;
         slot->failures = 0;
         loop_timer_cancel(master->loop, &slot->restart_timer);

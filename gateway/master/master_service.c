@@ -125,6 +125,17 @@ stop_at_once(void *context)
 }
 
 static void
+watch_tables(struct master *master)
+{
+    int r = master_watch_begin(master);
+
+    if (r != 0) {
+        log_warning("master", "tables are not watched for replacement: %s: reload after a change",
+                    gw_strerror(r));
+    }
+}
+
+static void
 reload(void *context)
 {
     struct master *master = context;
@@ -141,7 +152,8 @@ reload(void *context)
         log_info("master", "reload -- version %s, configuration %s", ESTAFETA_VERSION, master->directory);
         master->is_reloading = !master->is_starting;
         master_roles_want(master);
-        master_roles_replace(master);
+        master_roles_replace(master, ~0U);
+        watch_tables(master);
     }
     buf_free(&why);
 }
@@ -190,6 +202,7 @@ end(struct master *master)
         master_process_free(master->loop, &process);
     }
     master_tree_close(&master->edges);
+    master_watch_end(master);
     master_generation_free(&master->generation);
     loop_free(&master->loop);
     if (master->pid_fd != -1) {
@@ -223,6 +236,7 @@ run(struct master *master)
     master_roles_init(master);
     master_roles_want(master);
     master_roles_start(master);
+    watch_tables(master);
     if (loop_run(master->loop) != 0) {
         log_error("master", "event loop: %s", strerror(errno));
         master->exit_status = STATUS_OSERR;

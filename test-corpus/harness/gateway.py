@@ -117,7 +117,7 @@ virtual unix - n n - - virtual
         for name, text in (files or {}).items():
             self.write(name, text)
         for table in tables:
-            self.tool("postmap", table)
+            self.tool("postmap", os.path.join(self.config, table))
 
     def write(self, name, text):
         with open(os.path.join(self.config, name), "w") as f:

@@ -122,7 +122,7 @@ class Host:
         for path, text in (files or {}).items():
             self.write(path, text)
         for table in tables:
-            self.tool("postmap", table)
+            self.tool("postmap", table if table.startswith("/") else "/etc/postfix/" + table)
 
     # -- making it
 
