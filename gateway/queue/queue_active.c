@@ -82,6 +82,17 @@ find_names(struct queue *queue, const struct envelope *envelope, struct bytes re
     return *transport_r != NULL && *nexthop_r != NULL ? 0 : GW_ERR_NOMEM;
 }
 
+/* A master.cf from before Postfix 2.0 has no row "relay", which relay_transport names when nobody sets it:
+ * such mail went by smtp then. */
+static struct queue_transport *
+find_transport(struct queue *queue, const char *name)
+{
+    struct queue_transport *transport = queue_schedule_transport(queue->schedule, name);
+
+    return transport == NULL && strcmp(name, "relay") == 0 ? queue_schedule_transport(queue->schedule, "smtp")
+                                                           : transport;
+}
+
 /* False: the recipient was deferred. */
 static bool
 find_way(struct queue *queue, struct queue_message *message, uint16_t number, struct way *way_r)
@@ -96,7 +107,7 @@ find_way(struct queue *queue, struct queue_message *message, uint16_t number, st
         return false;
     }
     *way_r = (struct way){.nexthop = nexthop, .key = nexthop, .number = number};
-    way_r->transport = queue_schedule_transport(queue->schedule, transport);
+    way_r->transport = find_transport(queue, transport);
     if (way_r->transport == NULL) {
         log_warning("qmgr", "%s: transport %s is not in master.cf", message->envelope->queue_id, transport);
         defer_recipient(queue, message, number, "4.3.0", "mail transport unavailable");
