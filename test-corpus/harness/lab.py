@@ -47,6 +47,24 @@ def _run(*words, **more):
     return result.stdout
 
 
+def printed(*subdirectory):
+    """The files that a guide prints, from etc/... beside the scenario: what Host(files=) takes."""
+    directory = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "etc", *subdirectory)
+    files = {}
+    for name in os.listdir(directory):
+        if os.path.isfile(os.path.join(directory, name)):
+            with open(os.path.join(directory, name)) as f:
+                files[name] = f.read()
+    return files
+
+
+def swaks(server, source, *arguments, timeout=30):
+    """One message by swaks from an address of the outside world (lab.outside). Exit status and dialogue."""
+    result = subprocess.run(["swaks", "--server", server, "--local-interface", source, "--timeout", "20s"] + list(arguments),
+                            capture_output=True, timeout=timeout)
+    return result.returncode, result.stdout.decode("utf-8", "replace") + result.stderr.decode("utf-8", "replace")
+
+
 class Lab:
     def __init__(self):
         if os.environ.get(LAB_MARK) != str(os.getpid()):
