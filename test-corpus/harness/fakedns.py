@@ -52,6 +52,7 @@ def rdata(kind, value):
 class FakeDNS:
     def __init__(self):
         self.zone, self.queries, self.servers, self.log = {}, [], [], None
+        self.asked = []  # as queries, with the address that asked: (name, type, address)
 
     def set(self, zone):
         self.zone = {name.lower().rstrip("."): types for name, types in zone.items()}
@@ -67,7 +68,7 @@ class FakeDNS:
                 return self.zone[star]
         return {} if any(known.endswith("." + name) for known in self.zone) else None
 
-    def answer(self, packet):
+    def answer(self, packet, asker=None):
         """The reply's bytes; None for silence."""
         ident, flags, questions = struct.unpack("!HHH", packet[:6])
         at, labels = 12, []
@@ -77,6 +78,7 @@ class FakeDNS:
         kind_number = struct.unpack("!H", packet[at + 1:at + 3])[0]
         question = packet[12:at + 5]
         name, kind = ".".join(labels).lower(), NAMES.get(kind_number, str(kind_number))
+        self.asked.append((name, kind, asker))
         self.queries.append((name, kind))
         if self.log:
             print(name, kind, file=self.log, flush=True)
@@ -116,7 +118,7 @@ class FakeDNS:
         class Udp(socketserver.BaseRequestHandler):
             def handle(self):
                 packet, server = self.request
-                reply = owner.answer(packet)
+                reply = owner.answer(packet, self.client_address[0])
                 if reply is None:
                     return
                 if len(reply) > 1232:
@@ -135,7 +137,7 @@ class FakeDNS:
                     head = stream.read(2)
                     if len(head) < 2:
                         return
-                    reply = owner.answer(stream.read(struct.unpack("!H", head)[0]))
+                    reply = owner.answer(stream.read(struct.unpack("!H", head)[0]), self.client_address[0])
                     if reply is None:
                         return
                     self.request.sendall(struct.pack("!H", len(reply)) + reply)
