@@ -285,6 +285,10 @@ class Host:
                   and "ERROR: LeakSanitizer" not in stderr, "sanitizer report:\n" + stderr[-6000:])
         self.process = None
 
+    def leave(self):
+        """The stopped host's addresses may be another's from now on."""
+        self.run("ip", "link", "del", "eth0")
+
     def remove(self):
         if _failures:
             self.show()
