@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/tls.h"
 
 enum { LINE_LENGTH_MIN = 512, SESSIONS_MAX = 2000, ERROR_MAX = 4096, NAME_MAX_BYTES = 128 };
@@ -164,6 +165,28 @@ open_lists(struct receive_port *port, struct buf *error_r)
     return r;
 }
 
+/* Encryption that was only offered is left out, and the service is up, as with Postfix; one that is required
+ * ends the start. */
+static int
+without_tls(struct receive_port *port, const char *why, struct buf *error_r)
+{
+    struct buf text;
+
+    if (port->tls_required) {
+        (void)buf_printf(error_r, "smtpd_tls_cert_file = %s: %s",
+                         config_str(port->view, P_smtpd_tls_cert_file), why);
+        return GW_ERR_CONFIG;
+    }
+    buf_init(&text, ERROR_MAX);
+    config_locate(port->view, P_smtpd_tls_cert_file, &text);
+    (void)buf_printf(&text, ": smtpd_tls_cert_file = %s: %s", config_str(port->view, P_smtpd_tls_cert_file),
+                     why);
+    log_warning("smtpd", "%s; STARTTLS is not offered", buf_str(&text));
+    buf_free(&text);
+    port->tls_unavailable = true;
+    return 0;
+}
+
 /* smtpd_tls_security_level may or encrypt, or the historical smtpd_use_tls and smtpd_enforce_tls. */
 static int
 open_tls(struct receive_port *port, struct buf *error_r)
@@ -201,16 +224,13 @@ open_tls(struct receive_port *port, struct buf *error_r)
         options.opportunistic = false;
     }
     if (cert[0] == '\0' || strcmp(cert, "none") == 0) {
-        (void)buf_printf(error_r,
-                         "smtpd_tls_security_level = %s needs smtpd_tls_cert_file: name a PEM file with the "
-                         "certificate and its key, or set the level to none",
-                         level);
-        return GW_ERR_CONFIG;
+        return without_tls(port,
+                           "names no file: STARTTLS needs a PEM file with the certificate and its key, or "
+                           "smtpd_tls_security_level = none",
+                           error_r);
     }
     if (tls_context_new(&options, &port->tls) != 0) {
-        (void)buf_printf(error_r, "smtpd_tls_cert_file = %s: cannot be used; the log tells OpenSSL's reason",
-                         cert);
-        return GW_ERR_CONFIG;
+        return without_tls(port, "cannot be used; the log tells OpenSSL's reason", error_r);
     }
     return 0;
 }

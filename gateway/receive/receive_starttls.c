@@ -44,6 +44,9 @@ receive_starttls(struct receive_session *session, const struct smtp_command *com
     if (command->argument.n > 0) {
         return receive_reply_error(session, 501, "5.5.4", "Syntax: STARTTLS");
     }
+    if (session->port->tls_unavailable) {
+        return receive_reply_error(session, 454, "4.7.0", "TLS not available due to local problem");
+    }
     if (session->port->tls == NULL) {
         return receive_reply_error(session, 502, "5.5.1", "Error: command not implemented");
     }
