@@ -3,7 +3,7 @@
  * processes.
  *
  * Readers hold no locks (MDB_NOLOCK): LMDB takes pages that one rewrite gave up into use again in the rewrite
- * after the next at the earliest, and a lookup lasts microseconds.
+ * after the next at the earliest, and table_lmdb.c looks again when that many ended during a lookup.
  */
 #include "config/table_build.h"
 
@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "config/table_bdb.h"
+#include "config/table_lmdb.h"
 #include "config/table_type.h"
 
 #define MAP_BYTES ((size_t)4 * 1024 * 1024 * 1024)
@@ -113,10 +115,36 @@ open_beside(struct table_build *build, const struct table_build_options *options
     return failed != 0 ? errno : open_environment(build, build->temporary, false);
 }
 
+/* May liblmdb open this file? It ends the program over one that is cut off or spoiled. */
 static bool
-is_foreign(int error)
+is_sound(int fd, uint64_t size, struct buf *why)
 {
-    return error == MDB_INVALID || error == MDB_VERSION_MISMATCH || error == ENOENT;
+    struct table_lmdb *map = NULL;
+    bool sound = table_lmdb_new(fd, &map) == 0 && table_lmdb_check(map, size, why) == 0;
+
+    table_lmdb_free(&map);
+    return sound;
+}
+
+/* In place where that is possible; else beside, unless what is there must stay. */
+static int
+open_existing(struct table_build *build, uint64_t size, const struct table_build_options *options,
+              struct buf *why)
+{
+    uint8_t start[16];
+
+    if (size > 0 && is_sound(build->lock_fd, size, why)) {
+        int error = open_environment(build, build->path, !options->keep);
+
+        build->in_place = error == 0;
+        return error;
+    }
+    if (options->keep && pread(build->lock_fd, start, sizeof(start), 0) == sizeof(start) &&
+        table_bdb_is(start, sizeof(start))) {
+        buf_clear(why);
+        (void)buf_append_str(why, "it is a Berkeley DB file of another program, which is only read here");
+    }
+    return options->keep ? MDB_INVALID : 0;
 }
 
 int
@@ -125,6 +153,7 @@ table_build_begin(const struct table_build_options *options, struct table_build 
 {
     struct table_build *build = calloc(1, sizeof(*build));
     struct stat status;
+    struct buf why;
     int error = 0, r = GW_ERR_SYS;
 
     *build_r = NULL;
@@ -132,6 +161,7 @@ table_build_begin(const struct table_build_options *options, struct table_build 
         return GW_ERR_NOMEM;
     }
     build->lock_fd = -1;
+    buf_init(&why, TABLE_PATH_MAX);
     if (make_path(options->type, options->name, build->path) != 0) {
         error = ENAMETOOLONG;
         goto out;
@@ -146,23 +176,23 @@ table_build_begin(const struct table_build_options *options, struct table_build 
         error = errno;
         goto out;
     }
-    if (build->lock_fd != -1 && status.st_size > 0) {
-        error = open_environment(build, build->path, !options->keep);
-        build->in_place = error == 0;
-        if (error != 0 && (options->keep || !is_foreign(error))) {
-            goto out;
-        }
+    if (build->lock_fd != -1) {
+        error = open_existing(build, (uint64_t)status.st_size, options, &why);
     }
-    if (!build->in_place) {
+    if (error == 0 && !build->in_place) {
         error = open_beside(build, options);
     }
 out:
     if (error == 0) {
         *build_r = build;
-        return 0;
+        build = NULL; /* transferred */
+        r = 0;
+    } else {
+        (void)buf_printf(error_r, "open database %s: %s", build->path,
+                         error == MDB_INVALID && why.n > 0 ? buf_str(&why) : mdb_strerror(error));
+        free_build(&build);
     }
-    (void)buf_printf(error_r, "open database %s: %s", build->path, mdb_strerror(error));
-    free_build(&build);
+    buf_free(&why);
     return r;
 }
 
@@ -231,41 +261,52 @@ table_build_abort(struct table_build **build)
     }
 }
 
+/* Any indexed file that table_hash.c reads, with its own readers: they stop at a spoiled file. */
+static int
+list_file(int fd, const char *path, table_build_visitor *visit, void *context, struct buf *error_r)
+{
+    struct table_lmdb *map = NULL;
+    struct stat status;
+    struct buf why;
+    int r = fstat(fd, &status) == -1 ? GW_ERR_SYS : table_lmdb_new(fd, &map);
+
+    buf_init(&why, TABLE_PATH_MAX);
+    if (r == 0) {
+        uint64_t size = (uint64_t)status.st_size;
+        bool lmdb = table_lmdb_is(map, size);
+
+        r = lmdb ? table_lmdb_check(map, size, &why) : table_bdb_check(fd, &why);
+        if (r == 0) {
+            r = lmdb ? table_lmdb_each(map, size, visit, context) : table_bdb_each(fd, visit, context);
+        }
+    }
+    if (r != 0) {
+        (void)buf_printf(error_r, "open database %s: %s", path,
+                         why.n > 0          ? buf_str(&why)
+                         : r == GW_ERR_TEMP ? "it is cut off or spoiled"
+                                            : gw_strerror(r));
+    }
+    table_lmdb_free(&map);
+    buf_free(&why);
+    return r;
+}
+
 int
 table_build_list(const char *type, const char *name, table_build_visitor *visit, void *context,
                  struct buf *error_r)
 {
     char path[TABLE_PATH_MAX];
-    MDB_env *env = NULL;
-    MDB_txn *txn = NULL;
-    MDB_cursor *cursor = NULL;
-    MDB_val key, value;
-    MDB_dbi dbi;
-    int r = 0;
+    int fd = -1, r = make_path(type, name, path);
 
-    if (make_path(type, name, path) != 0) {
-        return GW_ERR_LIMIT;
+    if (r == 0) {
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     }
-    int error = mdb_env_create(&env);
-    error = error == 0 ? mdb_env_open(env, path, MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK, 0600) : error;
-    error = error == 0 ? mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) : error;
-    error = error == 0 ? mdb_dbi_open(txn, NULL, 0, &dbi) : error;
-    error = error == 0 ? mdb_cursor_open(txn, dbi, &cursor) : error;
-    while (error == 0 && r == 0 && (error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        r = visit(context, bytes_of(key.mv_data, key.mv_size), bytes_of(value.mv_data, value.mv_size));
+    if (fd == -1) {
+        (void)buf_printf(error_r, "open database %s: %s", path,
+                         r != 0 ? strerror(ENAMETOOLONG) : strerror(errno));
+        return r != 0 ? r : GW_ERR_SYS;
     }
-    if (error != 0 && error != MDB_NOTFOUND) {
-        (void)buf_printf(error_r, "open database %s: %s", path, mdb_strerror(error));
-        r = GW_ERR_SYS;
-    }
-    if (cursor != NULL) {
-        mdb_cursor_close(cursor);
-    }
-    if (txn != NULL) {
-        mdb_txn_abort(txn);
-    }
-    if (env != NULL) {
-        mdb_env_close(env);
-    }
+    r = list_file(fd, path, visit, context, error_r);
+    (void)close(fd);
     return r;
 }
