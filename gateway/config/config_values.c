@@ -55,7 +55,7 @@ lookup(void *context, struct bytes name, struct buf *out)
                     break;
                 }
                 e->depth++;
-                r = expand_value(bytes_str(variable->raw), lookup, e, out);
+                r = expand_value(bytes_str(variable->raw), lookup, e, out, NULL);
                 e->depth--;
                 break;
             }
@@ -193,7 +193,7 @@ evaluate_param(struct evaluation *e, int index)
     e->under_way[index] = true;
     buf_init(&out, CONFIG_LINE_MAX);
     r = PARAMS[index].type == PARAM_RAW ? buf_append_str(&out, source)
-                                        : expand_value(bytes_str(source), lookup, e, &out);
+                                        : expand_value(bytes_str(source), lookup, e, &out, NULL);
     if (r == GW_ERR_SYNTAX) {
         r = complain(e, index, source,
                      "a $ or a brace is not understood; close every brace, write $$ for a $");
@@ -217,7 +217,7 @@ evaluate_variables(struct evaluation *e)
         struct buf out;
 
         buf_init(&out, CONFIG_LINE_MAX);
-        r = expand_value(bytes_str(variable->raw), lookup, e, &out);
+        r = expand_value(bytes_str(variable->raw), lookup, e, &out, NULL);
         if (r == 0) {
             free(variable->value);
             variable->value = strdup(buf_str(&out));

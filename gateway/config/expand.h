@@ -10,7 +10,11 @@
 /* Appends the expanded value of `name` to out. GW_ERR_NOTFOUND: no such name; it expands to nothing. */
 typedef int expand_lookup(void *context, struct bytes name, struct buf *out);
 
-/* GW_ERR_SYNTAX: braces that do not close, an operator that is none; GW_ERR_LIMIT: too deep or too long. */
-int expand_value(struct bytes text, expand_lookup *lookup, void *context, struct buf *out);
+/* GW_ERR_SYNTAX: braces that do not close, an operator that is none; GW_ERR_LIMIT: too deep or too long.
+ * why_r gets a line that says where; NULL: nobody asks. */
+int expand_value(struct bytes text, expand_lookup *lookup, void *context, struct buf *out, struct buf *why_r);
+/* Calls lookup for every name that the text refers to, also in the branches that its conditions do not take;
+ * nothing is kept of the outcome. */
+int expand_scan(struct bytes text, expand_lookup *lookup, void *context, struct buf *why_r);
 
 #endif

@@ -82,7 +82,7 @@ lookup(void *context, struct bytes name, struct buf *out)
         r = GW_ERR_LIMIT; /* a value that refers to itself */
         if (view->depth < DEPTH_MAX) {
             view->depth++;
-            r = expand_value(bytes_str(source), lookup, view, out);
+            r = expand_value(bytes_str(source), lookup, view, out, NULL);
             view->depth--;
         }
     }
@@ -110,7 +110,7 @@ print_row(struct view *view, const char *name, const char *source)
         index >= 0 && PARAMS[index].type == PARAM_RAW; /* its names mean something at run time only */
 
     buf_init(&expanded, CONFIG_LINE_MAX);
-    if (view->expand && !is_raw && expand_value(bytes_str(source), lookup, view, &expanded) == 0) {
+    if (view->expand && !is_raw && expand_value(bytes_str(source), lookup, view, &expanded, NULL) == 0) {
         source = buf_str(&expanded);
     }
     if (!view->no_names) {
