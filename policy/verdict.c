@@ -1,7 +1,7 @@
 /*
  * verdict - see the header: from the report to what is done, worst first.
  *
- * Before: receive_disposition.c; after: its reply and the headers. Every scanner of scan_pipeline must have
+ * Before: receive_disposition.c; after: its reply and the headers. Every scanner of scan_steps() must have
  * spoken; a report without one of them, or with "not scanned" or "could not finish", is scan_failure_action
  * (451 by default). Each finding proposes an action, and the heaviest wins: reject, then tempfail, discard,
  * quarantine, hold, accept.
@@ -219,11 +219,12 @@ judge_result(const struct config *config, const struct scan_result *result, stru
     }
 }
 
-/* Every name of scan_pipeline needs a result. */
+/* Every scanner that the service's mail passes needs a result. */
 static void
 check_complete(const struct config *config, const struct scan_report *report, struct verdict *verdict)
 {
-    struct bytes rest = bytes_str(config_str(config, P_scan_pipeline)), name;
+    bool is_full = strcmp(config_str(config, P_content_filter), "scan:") == 0;
+    struct bytes rest = bytes_str(scan_steps(config, is_full ? SCAN_NEED_ALL : SCAN_NEED_RULES)), name;
 
     while (bytes_next_token(&rest, ", \t", &name)) {
         const struct scanner *scanner = scanner_by_name(name);

@@ -50,7 +50,7 @@ configure(const char *settings)
     buf_init(&why, 65536);
     (void)buf_printf(&text,
                      "compatibility_level = 3.7\nmyhostname = gw.example.test\nmydomain = example.test\n"
-                     "mydestination =\nqueue_directory = %s\ndata_directory = %s\n%s",
+                     "mydestination =\ncontent_filter = scan:\nqueue_directory = %s\ndata_directory = %s\n%s",
                      directory, directory, settings);
     write_file("main.cf", buf_str(&text));
     write_file("master.cf", "127.0.0.1:2525 inet n - n - - smtpd\n");

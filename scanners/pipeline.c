@@ -56,7 +56,9 @@ int
 pipeline_load(const struct config *config, struct pipeline **pipeline_r, struct buf *error_r)
 {
     struct pipeline *pipeline = calloc(1, sizeof(*pipeline));
-    struct bytes rest = bytes_str(config_str(config, P_scan_pipeline)), name;
+    const char *names =
+        scan_need(config) == SCAN_NEED_RULES ? "header body" : config_str(config, P_scan_pipeline);
+    struct bytes rest = bytes_str(names), name;
     int r = pipeline == NULL ? GW_ERR_NOMEM : 0;
 
     *pipeline_r = NULL;

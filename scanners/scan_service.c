@@ -51,19 +51,6 @@ struct service {
     int saved_stderr;
 };
 
-/* Whether any SMTP service sends its mail through the built-in pipeline. */
-static bool
-is_wanted(const struct config *config)
-{
-    for (size_t i = 0; i < config_service_count(config); i++) {
-        if (strcmp(config_service(config, i)->program, "smtpd") == 0 &&
-            strcmp(config_str(config_view(config, i), P_content_filter), "scan:") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static int
 load_rules(struct service *service)
 {
@@ -358,7 +345,7 @@ take_signals(sigset_t *outside)
                : GW_ERR_SYS;
 }
 
-/* content_filter = scan: stands nowhere: nothing to load, nobody to serve. */
+/* Neither content_filter = scan: nor a table of rules: nothing to load, nobody to serve. */
 static int
 idle(void)
 {
@@ -426,7 +413,7 @@ scan_main(int argc, char **argv)
     if (role_start_begin(argc, argv, &service->start) != 0) {
         goto out;
     }
-    if (!is_wanted(service->start.config)) {
+    if (scan_need(service->start.config) == SCAN_NEED_NONE) {
         r = role_start_jail(&service->start, NULL, NULL) == 0 ? idle() : 1;
     } else if (scan_temporary_make(service->start.config, &service->temporary) == 0 &&
                load_rules(service) == 0 && prepare(service) == 0 && enter_jail(service) == 0) {

@@ -44,6 +44,55 @@ scanner_by_name(struct bytes name)
     return NULL;
 }
 
+static bool
+has_rules(const struct config *view)
+{
+    static const enum param TABLES[] = {P_header_checks, P_body_checks, P_mime_header_checks,
+                                        P_nested_header_checks};
+    struct bytes rest = bytes_str(config_str(view, P_receive_override_options)), word;
+
+    while (bytes_next_token(&rest, ", \t", &word)) {
+        if (bytes_equal(word, BYTES_LIT("no_header_body_checks"))) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < sizeof(TABLES) / sizeof(TABLES[0]); i++) {
+        if (config_str(view, TABLES[i])[0] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum scan_need
+scan_need(const struct config *config)
+{
+    enum scan_need need = SCAN_NEED_NONE;
+
+    for (size_t i = 0; i < config_service_count(config); i++) {
+        const struct config *view = config_view(config, i);
+
+        if (strcmp(config_service(config, i)->program, "smtpd") != 0) {
+            continue;
+        }
+        if (strcmp(config_str(view, P_content_filter), "scan:") == 0) {
+            return SCAN_NEED_ALL;
+        }
+        need = has_rules(view) ? SCAN_NEED_RULES : need;
+    }
+    return need;
+}
+
+const char *
+scan_steps(const struct config *view, enum scan_need need)
+{
+    if (need == SCAN_NEED_ALL) {
+        return strcmp(config_str(view, P_content_filter), "scan:") == 0 ? config_str(view, P_scan_pipeline)
+                                                                        : "";
+    }
+    return need == SCAN_NEED_RULES && has_rules(view) ? "header body" : "";
+}
+
 struct scan_result *
 scan_report_add(struct scan_report *report, enum scanner_id scanner)
 {

@@ -120,7 +120,18 @@ struct scan_result *scan_report_add(struct scan_report *report, enum scanner_id 
 int scan_report_pack(struct buf *buf, const struct scan_report *report);
 int scan_report_unpack(struct arena *arena, struct bytes payload, struct scan_report *report_r);
 
-/* The pipeline (scanners/pipeline.c): loads all scanners named in scan_pipeline, then runs them in order. */
+/* What this configuration asks of the scan role. ALL: an SMTP service has content_filter = scan:. RULES: none
+ * has, but header_checks or body_checks (and their like) are set, which Postfix applies whatever the filter
+ * is. */
+enum scan_need { SCAN_NEED_NONE, SCAN_NEED_RULES, SCAN_NEED_ALL };
+enum scan_need scan_need(const struct config *config);
+/* What mail of one service passes, whose view this is: the names as scan_pipeline has them, "" for nothing.
+ * receive_override_options = no_header_body_checks takes the rules away. Beside services with scan: an empty
+ * content_filter is the way back into the queue: nothing is looked at twice. */
+const char *scan_steps(const struct config *view, enum scan_need need);
+
+/* The pipeline (scanners/pipeline.c): loads all scanners named in scan_pipeline, or those of the rules alone,
+ * then runs them in order. */
 struct pipeline;
 struct pipeline_thread;
 int pipeline_load(const struct config *config, struct pipeline **pipeline_r, struct buf *error_r);

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/tls.h"
+#include "scanners/scanner.h"
 
 enum { LINE_LENGTH_MIN = 512, SESSIONS_MAX = 2000, ERROR_MAX = 4096, NAME_MAX_BYTES = 128 };
 
@@ -59,8 +60,7 @@ read_settings(struct receive_port *port)
     const char *filter = config_str(view, P_content_filter);
     int64_t line = config_int(view, P_line_length_limit);
 
-    port->scan = strcmp(filter, "scan:") == 0;
-    port->content_filter = port->scan ? "" : filter;
+    port->content_filter = strcmp(filter, "scan:") == 0 ? "" : filter;
     port->helo_required = config_bool(view, P_smtpd_helo_required);
     port->delay_reject = config_bool(view, P_smtpd_delay_reject);
     port->peername_lookup = config_bool(view, P_smtpd_peername_lookup);
@@ -258,6 +258,7 @@ receive_port_new(const struct config *config, size_t service_index, int listen_f
         port->max_sessions = SESSIONS_MAX;
     }
     read_settings(port);
+    port->scan = scan_steps(port->view, scan_need(config))[0] != '\0';
     port->banner = strdup(config_str(port->view, P_smtpd_banner));
     if (port->banner == NULL) {
         goto out;

@@ -35,7 +35,7 @@ struct receive_port {
     struct match_list *event_limit_exceptions;
     struct tls_context *tls; /* NULL: STARTTLS is not offered */
 
-    bool scan;                  /* content_filter = scan: */
+    bool scan;                  /* the scan role looks at it: content_filter = scan:, or rules alone */
     const char *content_filter; /* an external filter's transport:nexthop, or "" */
     bool tls_required;          /* smtpd_tls_security_level = encrypt */
     bool tls_unavailable;       /* wanted, but the certificate cannot be used */
