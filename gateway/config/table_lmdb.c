@@ -380,7 +380,9 @@ table_lmdb_check(const struct table_lmdb *map, uint64_t size, struct buf *error_
     struct page page;
     const char *why = NULL;
 
-    if (!table_lmdb_is(map, size)) {
+    if (size < TABLE_LMDB_META_BYTES) {
+        why = size == 0 ? "it is empty" : "it is cut off";
+    } else if (!table_lmdb_is(map, size)) {
         why = "it is neither LMDB of this machine nor Berkeley DB";
     } else if (take_snapshot(map, size, &snapshot) != 0) {
         why = "it is cut off";
