@@ -25,6 +25,7 @@
 #include "base/ipc.h"
 #include "base/jail.h"
 #include "base/log.h"
+#include "config/table_keeper.h"
 
 /* Users of the roles; NULL stays root. Literals, so that a pointer to them outlives getpwnam(3). */
 static const char *const USERS[ROLE_COUNT] = {
@@ -208,6 +209,26 @@ role_start_tell_ready(void)
     return tell_master(ROLE_SAYS_READY, 0);
 }
 
+/* Tables that the jail would cut off from what they ask. A role that stays root asks as mail_owner. */
+static int
+start_keeper(const struct role_start *start, const char *user)
+{
+    struct table_keeper_request request = {
+        .config = start->config,
+        .role = role_name(start->role),
+        .user = user != NULL && user[0] != '\0' ? user : config_str(start->config, P_mail_owner),
+        .open_log = open_log,
+        .keep_fd = ROLE_LOG_FD,
+        .detach = start->detach,
+    };
+    int r = table_keeper_start(&request);
+
+    if (r != 0) {
+        log_error(request.role, "cannot start the process for lookups: %s", strerror(errno));
+    }
+    return r;
+}
+
 int
 role_start_jail(const struct role_start *start, const char *const *read_dirs, const char *const *write_dirs)
 {
@@ -226,6 +247,9 @@ role_start_jail(const struct role_start *start, const char *const *read_dirs, co
         log_error(name,
                   "started as root, but there is neither a user estafeta-%s nor mail_owner = %s: create one",
                   name, config_str(start->config, P_mail_owner));
+        return r;
+    }
+    if ((r = start_keeper(start, request.user)) != 0) {
         return r;
     }
     if ((r = jail_enter(&request, &missing)) != 0) {

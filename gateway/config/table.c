@@ -12,24 +12,59 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "config/table_keeper.h"
+#include "config/table_module.h"
 #include "config/table_type.h"
+
+/* OUTSIDE: asks what a jail hides (other servers, files of users, sockets), so the keeper asks for the role.
+ * MODULE: needs a separately built library, which may not be there. COMPOSED: made of
+ * other tables. SPEAKS: has logged what went wrong when it says "cannot tell". */
+enum { OUTSIDE = 1, MODULE = 2, COMPOSED = 4, SPEAKS = 8 };
 
 static const struct {
     const char *word;
-    const struct table_type *type;
+    const struct table_type *type; /* NULL: Postfix has it, we never do */
+    unsigned marks;
 } TYPES[] = {
-    {"btree", &TABLE_HASH},        {"cdb", &TABLE_HASH},  {"cidr", &TABLE_CIDR},
-    {"dbm", &TABLE_HASH},          {"fail", &TABLE_FAIL}, {"hash", &TABLE_HASH},
-    {"inline", &TABLE_INLINE},     {"lmdb", &TABLE_HASH}, {"pcre", &TABLE_PCRE},
-    {"regexp", &TABLE_REGEXP},     {"sdbm", &TABLE_HASH}, {"static", &TABLE_STATIC},
-    {"texthash", &TABLE_TEXTHASH}, {"unix", &TABLE_UNIX},
+    {"btree", &TABLE_HASH, 0},
+    {"cdb", &TABLE_HASH, 0},
+    {"cidr", &TABLE_CIDR, 0},
+    {"dbm", &TABLE_HASH, 0},
+    {"environ", &TABLE_ENVIRON, 0},
+    {"fail", &TABLE_FAIL, 0},
+    {"hash", &TABLE_HASH, 0},
+    {"inline", &TABLE_INLINE, 0},
+    {"ldap", &TABLE_LDAP, OUTSIDE | MODULE | SPEAKS},
+    {"lmdb", &TABLE_LMDB, 0},
+    {"memcache", NULL, 0},
+    {"mysql", &TABLE_MYSQL, OUTSIDE | MODULE | SPEAKS},
+    {"netinfo", NULL, 0},
+    {"nis", NULL, 0},
+    {"nisplus", NULL, 0},
+    {"pcre", &TABLE_PCRE, 0},
+    {"pgsql", &TABLE_PGSQL, OUTSIDE | MODULE | SPEAKS},
+    {"pipemap", &TABLE_PIPE, COMPOSED | SPEAKS},
+    {"proxy", &TABLE_FAIL, 0}, /* taken off before this table is searched */
+    {"randmap", &TABLE_RANDOM, 0},
+    {"regexp", &TABLE_REGEXP, 0},
+    {"sdbm", &TABLE_HASH, 0},
+    {"socketmap", &TABLE_SOCKETMAP, OUTSIDE | SPEAKS},
+    {"sqlite", &TABLE_SQLITE, OUTSIDE | MODULE | SPEAKS},
+    {"static", &TABLE_STATIC, 0},
+    {"tcp", &TABLE_TCP, OUTSIDE | SPEAKS},
+    {"texthash", &TABLE_TEXTHASH, 0},
+    {"unionmap", &TABLE_UNION, COMPOSED | SPEAKS},
+    {"unix", &TABLE_UNIX, OUTSIDE},
 };
+
+enum { TYPE_COUNT = sizeof(TYPES) / sizeof(TYPES[0]) };
 
 struct table {
     const struct table_type *type;
     void *state;
     char *spec;
-    bool fold;
+    bool fold, pattern, speaks;
+    unsigned slot; /* of the keeper; 0: looked up here */
 };
 
 struct table_list {
@@ -47,15 +82,64 @@ table_path(const struct config *config, const char *name, char out[TABLE_PATH_MA
     return n >= 0 && n < TABLE_PATH_MAX ? 0 : GW_ERR_LIMIT;
 }
 
-static const struct table_type *
+/* TYPE_COUNT: there is no such word. */
+static size_t
 find_type(struct bytes word)
 {
-    for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++) {
-        if (bytes_equal(word, bytes_str(TYPES[i].word))) {
-            return TYPES[i].type;
-        }
+    size_t i = 0;
+
+    while (i < TYPE_COUNT && !bytes_equal(word, bytes_str(TYPES[i].word))) {
+        i++;
     }
-    return NULL;
+    return i;
+}
+
+static bool
+is_built(size_t index)
+{
+    return TYPES[index].type != NULL &&
+           ((TYPES[index].marks & MODULE) == 0 || table_module_find(TYPES[index].word) != NULL);
+}
+
+static int
+refuse_type(struct bytes text, struct buf *error_r)
+{
+    (void)buf_printf(error_r, "unsupported dictionary type in \"%.*s\"; use one of", BYTES_FMT(text));
+    for (size_t i = 0; table_type_name(i) != NULL; i++) {
+        (void)buf_printf(error_r, "%s %s", i > 0 ? "," : "", table_type_name(i));
+    }
+    return GW_ERR_CONFIG;
+}
+
+/* A type that Postfix may have and that is not here keeps nothing down: it is said once, and whoever asks the
+ * table gets "cannot tell". */
+static const struct table_type *
+replace_type(size_t index, struct bytes text)
+{
+    if (TYPES[index].type == NULL) {
+        log_warning("table",
+                    "%.*s: type not built: this gateway has no %s tables; lookups are answered with a "
+                    "temporary error",
+                    BYTES_FMT(text), TYPES[index].word);
+    } else {
+        log_warning("table",
+                    "%.*s: type not built: there is no estafeta-table-%s.so in %s; lookups are answered "
+                    "with a temporary error",
+                    BYTES_FMT(text), TYPES[index].word, table_module_directory());
+    }
+    return &TABLE_FAIL;
+}
+
+static void
+classify(struct table *table, size_t index)
+{
+    bool fails = table->type == &TABLE_FAIL;
+
+    bool composed = (TYPES[index].marks & COMPOSED) != 0;
+
+    table->speaks = (TYPES[index].marks & SPEAKS) != 0 && !fails;
+    table->pattern = composed ? table_composition_is_pattern(table->state) : table->type->pattern;
+    table->slot = (TYPES[index].marks & OUTSIDE) != 0 && !fails ? table_keeper_add(table) : 0;
 }
 
 int
@@ -67,16 +151,17 @@ table_open(const struct config *config, struct bytes spec, unsigned flags, struc
     int r = GW_ERR_NOMEM;
 
     *table_r = NULL;
-    /* proxy: hands a table to another process in Postfix; here it is opened by whoever reads it. */
-    if (bytes_has_prefix_nocase(text, BYTES_LIT("proxy:"))) {
+    /* proxy: hands a table to another process in Postfix; here the keeper has those that need it. */
+    while (bytes_has_prefix_nocase(text, BYTES_LIT("proxy:"))) {
         text = bytes_sub(text, 6, text.n);
     }
     ptrdiff_t colon = bytes_index(text, ':');
-    const struct table_type *type = colon < 0 ? NULL : find_type(bytes_sub(text, 0, (size_t)colon));
-    if (type == NULL) {
-        (void)buf_printf(error_r,
-                         "unsupported dictionary type in \"%.*s\"; use one of hash, lmdb, texthash, inline, "
-                         "static, regexp, pcre, cidr, unix, fail",
+    size_t index = colon < 0 ? TYPE_COUNT : find_type(bytes_sub(text, 0, (size_t)colon));
+    if (index == TYPE_COUNT) {
+        return refuse_type(text, error_r);
+    }
+    if ((size_t)colon + 1 == text.n) {
+        (void)buf_printf(error_r, "open dictionary: expecting \"type:name\" form instead of \"%.*s\"",
                          BYTES_FMT(text));
         return GW_ERR_CONFIG;
     }
@@ -84,10 +169,12 @@ table_open(const struct config *config, struct bytes spec, unsigned flags, struc
     if (table == NULL || (table->spec = bytes_dup_str(text)) == NULL) {
         goto out;
     }
-    table->type = type;
-    table->fold = (flags & TABLE_FOLD) != 0 && !type->pattern;
-    r = type->open(config, table->spec + colon + 1, flags, &table->state, error_r);
+    table->type = is_built(index) ? TYPES[index].type : replace_type(index, text);
+    r = table->type->open(config, table->spec + colon + 1, flags, &table->state, error_r);
     if (r == 0) {
+        classify(table, index);
+        table->fold =
+            (flags & TABLE_FOLD) != 0 && !table->type->pattern && (TYPES[index].marks & COMPOSED) == 0;
         *table_r = table;
         table = NULL; /* transferred */
     }
@@ -99,13 +186,21 @@ out:
 const char *
 table_type_name(size_t index)
 {
-    return index < sizeof(TYPES) / sizeof(TYPES[0]) ? TYPES[index].word : NULL;
+    size_t shown = 0;
+
+    for (size_t i = 0; i < TYPE_COUNT; i++) {
+        if (is_built(i) && shown++ == index) {
+            return TYPES[i].word;
+        }
+    }
+    return NULL;
 }
 
 void
 table_free(struct table **table)
 {
     if (*table != NULL) {
+        table_keeper_remove((*table)->slot);
         if ((*table)->state != NULL) {
             (*table)->type->close((*table)->state);
         }
@@ -124,7 +219,21 @@ table_spec(const struct table *table)
 bool
 table_is_pattern(const struct table *table)
 {
-    return table->type->pattern;
+    return table->pattern;
+}
+
+int
+table_find_here(struct table *table, struct bytes key, struct table_hit *hit)
+{
+    int r = table->type->find(table->state, key, hit);
+
+    if (r != 0 && r != GW_ERR_NOTFOUND) {
+        if (!table->speaks || r != GW_ERR_TEMP) {
+            log_warning("table", "%s: lookup problem: %s", table->spec, gw_strerror(r));
+        }
+        r = GW_ERR_TEMP;
+    }
+    return r;
 }
 
 int
@@ -141,35 +250,11 @@ table_find(struct table *table, struct bytes key, struct table_hit *hit)
         key.p = folded;
     }
     buf_clear(&hit->value);
-    hit->table = table->spec;
     hit->line = 0;
-    int r = table->type->find(table->state, key, hit);
-    if (r != 0 && r != GW_ERR_NOTFOUND) {
-        log_warning("table", "%s: lookup problem: %s", table->spec, gw_strerror(r));
-        r = GW_ERR_TEMP;
-    }
+    int r = table->slot != 0 && table_keeper_is_running() ? table_keeper_find(table->slot, key, hit)
+                                                          : table_find_here(table, key, hit);
+    hit->table = table->spec;
     return r;
-}
-
-/* Specs are separated by commas and blanks, but not inside braces: "inline:{ a=b, c=d }" is one. */
-static bool
-next_spec(struct bytes *rest, struct bytes *spec_r)
-{
-    size_t i = 0, depth = 0;
-
-    while (rest->n > 0 && memchr(", \t\r\n", rest->p[0], 5) != NULL) {
-        *rest = bytes_sub(*rest, 1, rest->n);
-    }
-    for (; i < rest->n; i++) {
-        depth += rest->p[i] == '{';
-        depth -= rest->p[i] == '}' && depth > 0;
-        if (depth == 0 && memchr(", \t\r\n", rest->p[i], 5) != NULL) {
-            break;
-        }
-    }
-    *spec_r = bytes_sub(*rest, 0, i);
-    *rest = bytes_sub(*rest, i, rest->n);
-    return spec_r->n > 0;
 }
 
 int
@@ -181,7 +266,7 @@ table_list_open(const struct config *config, const char *specs, unsigned flags, 
     int r = list == NULL ? GW_ERR_NOMEM : 0;
 
     *list_r = NULL;
-    while (r == 0 && next_spec(&rest, &spec)) {
+    while (r == 0 && table_next_word(&rest, &spec)) {
         if (list->count >= TABLE_LIST_MAX) {
             (void)buf_printf(error_r, "more than %d tables in \"%s\"", TABLE_LIST_MAX, specs);
             r = GW_ERR_CONFIG;
@@ -234,7 +319,7 @@ find_partial(struct table_list *list, struct bytes key, struct table_hit *hit)
     int r = GW_ERR_NOTFOUND;
 
     for (size_t i = 0; i < list->count && r == GW_ERR_NOTFOUND; i++) {
-        if (!list->tables[i]->type->pattern) {
+        if (!list->tables[i]->pattern) {
             r = table_find(list->tables[i], key, hit);
         }
     }

@@ -14,7 +14,7 @@
 struct config;
 struct table;
 
-enum { TABLE_NAME_MAX = 1024, TABLE_VALUE_MAX = 65536, TABLE_KEY_MAX = 4096, TABLE_LIST_MAX = 64 };
+enum { TABLE_NAME_MAX = 1024, TABLE_VALUE_MAX = 100000, TABLE_KEY_MAX = 4096, TABLE_LIST_MAX = 64 };
 
 enum table_flags {
     TABLE_FOLD = 1, /* keys are compared without regard to case (most of Postfix's uses) */

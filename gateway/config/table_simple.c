@@ -1,12 +1,10 @@
 /*
- * table_simple - the types without a file of their own kind: texthash, inline, static, fail, unix.
+ * table_simple - the types without a file of their own kind: texthash, inline, static, fail.
  *
  * texthash and inline are read into a sorted array once; static answers everything with its name; fail
- * answers nothing but trouble; unix is the users and groups as they were when it was opened, since a role in
- * its jail cannot ask for them later.
+ * answers nothing but trouble.
  */
-#include <grp.h>
-#include <pwd.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,13 +130,31 @@ open_texthash(const struct config *config, const char *name, unsigned flags, voi
     return finish_dictionary(d, r == 0 ? config_read_lines(path, take_text_line, d, error_r) : r, state_r);
 }
 
+/* One of "key=value" and "{ key = value with blanks }". */
+static int
+add_inline(struct dictionary *d, struct bytes word, unsigned number)
+{
+    struct bytes key, value;
+
+    if (word.p[0] == '{') {
+        if (word.p[word.n - 1] != '}') {
+            return GW_ERR_SYNTAX;
+        }
+        word = bytes_trim(bytes_sub(word, 1, word.n - 2));
+    }
+    int r = config_split_setting(word, &key, &value);
+    /* Equal keys: here the last stands, so they are numbered downwards for the sort. */
+    return r == 0 ? add_entry(d, key, value, UINT_MAX - number) : r;
+}
+
 /* "{ key = value, { key = value with blanks }, ... }" */
 static int
 open_inline(const struct config *config, const char *name, unsigned flags, void **state_r,
             struct buf *error_r)
 {
     struct dictionary *d = calloc(1, sizeof(*d));
-    struct bytes rest = bytes_trim(bytes_str(name)), key, value;
+    struct bytes rest, word;
+    unsigned number = 0;
     int r = 0;
 
     (void)config;
@@ -147,38 +163,21 @@ open_inline(const struct config *config, const char *name, unsigned flags, void 
         return GW_ERR_NOMEM;
     }
     d->fold = (flags & TABLE_FOLD) != 0;
-    if (rest.n < 2 || rest.p[0] != '{' || rest.p[rest.n - 1] != '}') {
-        (void)buf_printf(
-            error_r, "inline:%s: bad syntax; write inline:{ key=value, { key = text with spaces } }", name);
-        return finish_dictionary(d, GW_ERR_CONFIG, state_r);
+    if (!table_strip_braces(bytes_str(name), &rest) || bytes_trim(rest).n == 0) {
+        r = GW_ERR_SYNTAX;
     }
-    rest = bytes_sub(rest, 1, rest.n - 2);
-    while (r == 0) {
-        while (rest.n > 0 && memchr(", \t\r\n", rest.p[0], 5) != NULL) {
-            rest = bytes_sub(rest, 1, rest.n);
-        }
-        if (rest.n == 0) {
-            break;
-        }
-        size_t n = 0;
-        if (rest.p[0] == '{') {
-            ptrdiff_t end = bytes_index(rest, '}');
-            n = end < 0 ? rest.n : (size_t)end + 1;
-            r = config_split_setting(bytes_trim(bytes_sub(rest, 1, n > 2 ? n - 2 : 0)), &key, &value);
-        } else {
-            while (n < rest.n && memchr(", \t\r\n", rest.p[n], 5) == NULL) {
-                n++;
-            }
-            r = config_split_setting(bytes_sub(rest, 0, n), &key, &value);
-        }
-        r = r == 0 ? add_entry(d, key, value, 0) : r;
-        rest = bytes_sub(rest, n, rest.n);
+    while (r == 0 && table_next_word(&rest, &word)) {
+        r = add_inline(d, word, number++);
     }
     if (r == GW_ERR_SYNTAX) {
-        (void)buf_printf(error_r, "inline:%s: an entry is not key=value", name);
+        (void)buf_printf(error_r, "bad syntax: \"inline:%s\"; need \"inline:{name=value...}\"", name);
         r = GW_ERR_CONFIG;
     }
-    return finish_dictionary(d, r, state_r);
+    r = finish_dictionary(d, r, state_r);
+    for (size_t i = 0; r == 0 && i < d->count; i++) {
+        d->entries[i].line = 0;
+    }
+    return r;
 }
 
 static int
@@ -242,71 +241,3 @@ find_failure(void *state, struct bytes key, struct table_hit *hit)
 
 const struct table_type TABLE_STATIC = {"static", true, open_name, free, find_static};
 const struct table_type TABLE_FAIL = {"fail", true, open_name, free, find_failure};
-
-static int
-add_text(struct dictionary *d, const char *name, const struct buf *value)
-{
-    return add_entry(d, bytes_str(name), bytes_buf(value), 0);
-}
-
-static int
-add_users(struct dictionary *d)
-{
-    const struct passwd *user;
-    struct buf text;
-    int r = 0;
-
-    buf_init(&text, TABLE_VALUE_MAX);
-    setpwent();
-    while (r == 0 && (user = getpwent()) != NULL) {
-        buf_clear(&text);
-        r = buf_printf(&text, "%s:x:%u:%u:%s:%s:%s", user->pw_name, user->pw_uid, user->pw_gid,
-                       user->pw_gecos, user->pw_dir, user->pw_shell);
-        r = r == 0 ? add_text(d, user->pw_name, &text) : r;
-    }
-    endpwent();
-    buf_free(&text);
-    return r;
-}
-
-static int
-add_groups(struct dictionary *d)
-{
-    const struct group *group;
-    struct buf text;
-    int r = 0;
-
-    buf_init(&text, TABLE_VALUE_MAX);
-    setgrent();
-    while (r == 0 && (group = getgrent()) != NULL) {
-        buf_clear(&text);
-        r = buf_printf(&text, "%s:x:%u:", group->gr_name, group->gr_gid);
-        for (char **member = group->gr_mem; r == 0 && *member != NULL; member++) {
-            r = buf_printf(&text, "%s%s", member == group->gr_mem ? "" : ",", *member);
-        }
-        r = r == 0 ? add_text(d, group->gr_name, &text) : r;
-    }
-    endgrent();
-    buf_free(&text);
-    return r;
-}
-
-static int
-open_unix(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
-{
-    bool users = strcmp(name, "passwd.byname") == 0;
-    struct dictionary *d;
-
-    (void)config;
-    (void)flags;
-    *state_r = NULL;
-    if (!users && strcmp(name, "group.byname") != 0) {
-        (void)buf_printf(error_r, "unix:%s: unknown table; use unix:passwd.byname or unix:group.byname",
-                         name);
-        return GW_ERR_CONFIG;
-    }
-    d = calloc(1, sizeof(*d));
-    return d == NULL ? GW_ERR_NOMEM : finish_dictionary(d, users ? add_users(d) : add_groups(d), state_r);
-}
-
-const struct table_type TABLE_UNIX = {"unix", false, open_unix, close_dictionary, find_entry};
