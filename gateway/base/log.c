@@ -30,9 +30,10 @@ static struct {
     int facility;
     bool to_syslog, also_stderr;
     char name[NAME_MAX_BYTES];
+    char command[NAME_MAX_BYTES];
     char host[HOST_MAX];
     char file[PATH_MAX_BYTES];
-} target = {.fd = -1};
+} target = {.fd = -1, .command = "estafeta"};
 
 static const struct {
     const char *word;
@@ -141,6 +142,12 @@ log_stderr(bool on)
     target.also_stderr = on;
 }
 
+void
+log_command(const char *name)
+{
+    (void)snprintf(target.command, sizeof(target.command), "%s", name);
+}
+
 int
 log_fd(void)
 {
@@ -245,7 +252,7 @@ write_line(enum log_level level, const char *program, const char *text)
         put_line(line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1, level >= LOG_LEVEL_WARNING);
     }
     if (!target.opened || (target.also_stderr && level >= LOG_LEVEL_WARNING)) {
-        n = snprintf(line, sizeof(line), "estafeta: %s%s\n", LEVELS[level].word, text);
+        n = snprintf(line, sizeof(line), "%s: %s%s\n", target.command, LEVELS[level].word, text);
         write_all(STDERR_FILENO, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
     }
 }

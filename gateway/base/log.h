@@ -26,7 +26,9 @@ struct log_target {
 int log_open(const struct log_target *target);
 int log_reopen(void);     /* after logrotate; only for targets opened by name */
 void log_stderr(bool on); /* switches also_stderr; before threads are started */
-int log_fd(void);         /* the file's descriptor, for a child role to inherit; -1 for syslog */
+/* What stands before a line on standard error: "postmap: warning: ...". Copied; "estafeta" without this. */
+void log_command(const char *name);
+int log_fd(void); /* the file's descriptor, for a child role to inherit; -1 for syslog */
 
 void log_write(enum log_level level, const char *program, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -14,9 +14,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "config/config_internal.h"
+#include "config/config_mend.h"
 #include "config/main_cf.h"
 
-enum { PATH_BYTES_MAX = 4096 };
+enum { PATH_BYTES_MAX = 4096, LINE_SHOWN = 80 };
 
 struct config *
 config_alloc(const char *directory)
@@ -161,25 +162,50 @@ warn_of_duplicate(const struct reading *reading, struct bytes name, int number)
 }
 
 static int
-take_line(void *context, struct bytes line, int number)
+complain_of_line(const struct reading *reading, const struct config_setting *setting)
+{
+    struct bytes line = bytes_sub(setting->line, 0, LINE_SHOWN);
+    bool stray = config_line_is_stray(setting->line);
+
+    (void)buf_printf(reading->why, "%s:%d: %s%s: \"%.*s\"; %s\n", reading->path, setting->number,
+                     stray ? "warning: " : "", setting->bad, BYTES_FMT(line),
+                     stray ? "it is left out" : "write name = value");
+    return stray ? 0 : GW_ERR_CONFIG;
+}
+
+static void
+warn_of_mended(const struct reading *reading, const struct config_setting *setting)
+{
+    if (setting->written.n > 0) {
+        (void)buf_printf(reading->why, "%s:%d: warning: unused parameter: %.*s; taken as %.*s\n",
+                         reading->path, setting->number, BYTES_FMT(setting->written),
+                         BYTES_FMT(setting->name));
+    }
+    if (setting->comment_cut || setting->comment_kept) {
+        (void)buf_printf(
+            reading->why,
+            "%s:%d: warning: %.*s: #comment after other text is not allowed; it is %s; move it to "
+            "a line of its own\n",
+            reading->path, setting->number, BYTES_FMT(setting->name),
+            setting->comment_cut ? "left out" : "part of the value");
+    }
+    if (setting->blank_cut) {
+        (void)buf_printf(reading->why, "%s:%d: warning: %.*s: a blank between $ and a name is left out\n",
+                         reading->path, setting->number, BYTES_FMT(setting->name));
+    }
+}
+
+static int
+take_setting(void *context, const struct config_setting *setting)
 {
     struct reading *reading = context;
-    struct bytes name, value;
 
-    if (config_split_setting(line, &name, &value) != 0) {
-        (void)buf_printf(reading->why,
-                         "%s:%d: missing '=' after attribute name: \"%.*s\"; write name = value\n",
-                         reading->path, number, (int)(line.n < 80 ? line.n : 80), line.p);
-        return GW_ERR_CONFIG;
+    if (setting->bad != NULL) {
+        return complain_of_line(reading, setting);
     }
-    const char *right = config_right_name(name);
-    if (right != NULL) {
-        (void)buf_printf(reading->why, "%s:%d: warning: unused parameter: %.*s; taken as %s\n", reading->path,
-                         number, BYTES_FMT(name), right);
-        name = bytes_str(right);
-    }
-    warn_of_duplicate(reading, name, number);
-    return config_set(reading->config, name, value, number);
+    warn_of_mended(reading, setting);
+    warn_of_duplicate(reading, setting->name, setting->number);
+    return config_set(reading->config, setting->name, setting->value, setting->number);
 }
 
 void
@@ -234,10 +260,11 @@ config_load(const char *directory, struct config **config_r, struct buf *why_r)
         return r;
     }
     (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
-    if ((r = config_read_lines(path, take_line, &reading, why_r)) != 0 ||
-        (r = config_read_master(config, why_r)) != 0 || (r = config_compute_defaults(config)) != 0 ||
-        (r = config_evaluate(config, path, why_r)) != 0 || (r = check_pairs(config, why_r)) != 0 ||
-        (r = config_make_views(config, why_r)) != 0) {
+    if ((r = config_read_settings(path, take_setting, &reading, why_r)) != 0 ||
+        (r = config_read_master(config, why_r)) != 0 ||
+        (r = config_spread_time_limit(config, path, why_r)) != 0 ||
+        (r = config_compute_defaults(config)) != 0 || (r = config_evaluate(config, path, why_r)) != 0 ||
+        (r = check_pairs(config, why_r)) != 0 || (r = config_make_views(config, why_r)) != 0) {
         goto out;
     }
     config_warn(config, path, why_r);
@@ -261,7 +288,7 @@ config_read(const char *directory, struct config **config_r, struct buf *why_r)
         return GW_ERR_NOMEM;
     }
     (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
-    r = config_read_lines(path, take_line, &reading, why_r);
+    r = config_read_settings(path, take_setting, &reading, why_r);
     r = r == 0 ? config_compute_defaults(config) : r;
     if (r == 0) {
         size_t told = why_r->n;

@@ -2,7 +2,8 @@
  * config_test - main.cf and master.cf from text to values: grammar, expansion, types, errors with their line,
  * views of services, warnings, and the packed form. Every case runs on files in a directory of its own.
  *
- * Shows of contract.tsv: D7 PAR2 PAR9 PAR23 PAR27 CFG1 CFG2 CFG3 CFG7 CFG11 MST1 MST5 MST9.
+ * Shows of contract.tsv: D7 PAR2 PAR9 PAR23 PAR27 PAR96 PAR103 CFG4 CFG6 CFG1 CFG2 CFG3 CFG7 CFG11 MST1 MST5
+ * MST9.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,14 +83,24 @@ test_grammar(void)
     } CASES[] = {
         {"relayhost = [a]\n", P_relayhost, "[a]"},
         {"relayhost=[a]", P_relayhost, "[a]"},
-        {"  relayhost = [a]\n", P_relayhost, "[a]"}, /* the first line may begin with blanks */
+        {"  relayhost = [a]\n b\nmynetworks = c\n", P_relayhost, ""}, /* it would continue a line */
+        {"x = 1\n \v relayhost = [a]\nrelayhost = b\n", P_relayhost, "b"},
         {"# c\nrelayhost = [a]\r\n", P_relayhost, "[a]"},
         {"relayhost = a\nrelayhost = b\n", P_relayhost, "b"},
         {"mynetworks = a\n b\n\n# c\n\tc\n  # d\n d\n", P_mynetworks, "a b\tc d"},
         {"mynetworks = \n  a\n", P_mynetworks, "a"},
         {"relayhost =\nmynetworks = x\n", P_relayhost, ""},
         {"relayhost = a=b = c\n", P_relayhost, "a=b = c"},
-        {"relayhost = a # b\n", P_relayhost, "a # b"},
+        /* a comment ends with its line: what follows is not lost */
+        {"relayhost = a # b\n", P_relayhost, "a"},
+        {"relayhost = a#b\n", P_relayhost, "a#b"},
+        {"relayhost = # b\n", P_relayhost, ""},
+        {"mynetworks = a, # b\n c,\t# d\n  # e\n d # f", P_mynetworks, "a,  c,\t d"},
+        {"smtpd_banner = a # b\n", P_smtpd_banner, "a # b"},
+        {"header_checks = regexp:{ { /a # b/ REJECT } } # c\n", P_header_checks,
+         "regexp:{ { /a # b/ REJECT } }"},
+        {"mydomain = b.test\nmyorigin = $ mydomain\n", P_myorigin, "b.test"},
+        {"relayhost = $$ x\n", P_relayhost, "$ x"},
         {"myhostname = mx.example.com\n", P_mydomain, "example.com"},
         {"myhostname = mx.example.com\n", P_myorigin, "mx.example.com"},
         {"myhostname = mx.example.com\nmydomain = example.org\n", P_mydomain, "example.org"},
@@ -101,6 +112,8 @@ test_grammar(void)
         {"x = a\nrelayhost = ${x?yes}${x:no}${y?yes}${y:no}\n", P_relayhost, "yesno"},
         {"x = a\nrelayhost = ${x?{yes}:{no}}-${y?{yes}:{no}}\n", P_relayhost, "yes-no"},
         {"x = a\nrelayhost = ${ x ? {$x b} : {no} }\n", P_relayhost, "a b"},
+        {"x = a\nrelayhost = [${x?{ a }}${{ a }=={a}}${{a}=={a}}]\n", P_relayhost, "[ a true]"},
+        {"relayhost = ${{-1} > {-2} ? {text} : {number}}\n", P_relayhost, "number"},
         {"x = 10\nrelayhost = ${{$x} > {9} ? {more} : {less}}\n", P_relayhost, "more"},
         {"x = b\nrelayhost = ${{$x} == {b} ? {same} : {other}}\n", P_relayhost, "same"},
         {"x = b\nrelayhost = ${{$x} != {b} ? {other}}\n", P_relayhost, ""},
@@ -117,6 +130,11 @@ test_grammar(void)
         {"smtpd_sender_restriction = permit\n", P_smtpd_sender_restrictions, "permit"},
         {"queue_message_active_limit = 77\n", P_qmgr_message_active_limit, "77"},
         {"deliver_lock_attemps = 7\n", P_deliver_lock_attempts, "7"},
+        /* PAR96 PAR103 */
+        {"program_directory=/usr/libexec/postfix\n", P_daemon_directory, "/usr/libexec/postfix"},
+        {"daemon_directory = /x\nrelayhost = $program_directory\n", P_relayhost, "/x"},
+        {"command_line_limit = 7s\n", P_command_time_limit, "7s"},
+        {"command_time_limit = 7s\nrelayhost = $command_line_limit\n", P_relayhost, "7s"},
         {"header_checks = regexp:/a\nmime_header_checks = pcre:/b\n", P_nested_header_checks, "regexp:/a"},
     };
 
@@ -176,7 +194,7 @@ test_errors(void)
         const char *main_cf, *master_cf, *told;
     } CASES[] = {
         {"relayhost = a\nfoo bar\n", MASTER, "main.cf:2: missing '=' after attribute name: \"foo bar\""},
-        {"= a\n", MASTER, "main.cf:1: missing '='"},
+        {"= a\n", MASTER, "main.cf:1: missing attribute name"},
         {"two words = a\n", MASTER, "main.cf:1: missing '='"},
         {"smtpd_timeout = soon\n", MASTER, "main.cf:1: smtpd_timeout = soon: not a time"},
         {"\nsmtpd_timeout = 3y\n", MASTER, "main.cf:2: smtpd_timeout = 3y: not a time"},
@@ -237,6 +255,11 @@ test_warnings(void)
         {"compatibility_level = 3.6\nmyhostname =\n", "main.cf:2: warning: myhostname is blank"},
         {"compatibility_level = 3.6\ninet_interfaces = all # every one\n",
          "main.cf:2: warning: inet_interfaces: #comment"},
+        {"compatibility_level = 3.6\nmyorigin = $ myhostname\n",
+         "main.cf:2: warning: myorigin: a blank between $ and a name is left out"},
+        {"  compatibility_level = 3.6\n", "main.cf:1: warning: logical line must not start with whitespace"},
+        {"compatibility_level = 3.6\nprogram_directory = /x\n",
+         "main.cf:2: warning: unused parameter: program_directory; taken as daemon_directory"},
         {"compatibility_level = 3.6\nfork_attemps = 5\n", "taken as fork_attempts"},
         {"compatibility_level = 3.6\nberkeley_db_read_buffer_size = 1\n",
          "main.cf: warning: accepted without effect in this version: berkeley_db_read_buffer_size\n"},
@@ -255,6 +278,29 @@ test_warnings(void)
         }
         config_free(&config);
     }
+    buf_free(&why);
+}
+
+/* CFG6: "nombre_servicio" stands for the name of each service that runs commands. */
+static void
+test_time_limit(void)
+{
+    struct buf why;
+
+    buf_init(&why, 1 << 20);
+    struct config *config =
+        load("command_line_limit = 9s\nb_time_limit = 5\n"
+             "nombre_servicio_time_limit = $command_line_limit\n",
+             "a unix - n n - - pipe user=x argv=y\nb unix - n n - - /x/pipe user=x argv=y\n"
+             "c unix - - n - - smtp\n",
+             &why);
+    CHECK(config != NULL && strstr(buf_str(&why), "nombre_servicio_time_limit; taken as") != NULL);
+    if (config != NULL) {
+        CHECK(strcmp(config_user(config, "a_time_limit"), "9s") == 0);
+        CHECK(strcmp(config_user(config, "b_time_limit"), "5") == 0);
+        CHECK(config_user(config, "c_time_limit") == NULL);
+    }
+    config_free(&config);
     buf_free(&why);
 }
 
@@ -370,6 +416,7 @@ main(void)
     test_numbers();
     test_errors();
     test_warnings();
+    test_time_limit();
     test_services_and_pack();
     test_table();
     (void)snprintf(path, sizeof(path), "%s/main.cf", directory);

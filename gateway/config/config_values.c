@@ -40,7 +40,8 @@ lookup(void *context, struct bytes name, struct buf *out)
     if (text == NULL) {
         return GW_ERR_NOMEM;
     }
-    index = param_by_name(text);
+    const char *right = config_right_name(name);
+    index = param_by_name(right != NULL ? right : text);
     if (index >= 0) {
         r = evaluate_param(e, index);
         r = r == 0 ? buf_append_str(out, e->config->text[index]) : r;

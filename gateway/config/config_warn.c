@@ -24,6 +24,8 @@ static const struct {
     {"deliver_lock_attemps", "deliver_lock_attempts"},
     {"fork_attemps", "fork_attempts"},
     {"queue_message_active_limit", "qmgr_message_active_limit"},
+    {"command_line_limit", "command_time_limit"},
+    {"program_directory", "daemon_directory"}, /* its name before Postfix 1.0 */
 };
 
 /* What a transport's name may stand before. */
@@ -159,6 +161,9 @@ config_variable_is_used(const struct config *config, const char *name)
         }
     }
     const char *classes = config->raw[P_smtpd_restriction_classes];
+    if (strcmp(name, "nombre_servicio_time_limit") == 0) {
+        return true; /* config_spread_time_limit() has told */
+    }
     return (classes != NULL && is_word_of(classes, name)) || is_per_transport(config, name);
 }
 
@@ -218,13 +223,6 @@ warn_of_values(const struct config *config, const char *path, struct buf *why_r)
         if (raw[0] == '\0' && config_needs_value(i)) {
             (void)buf_printf(why_r, "%s:%d: warning: %s is blank; its default %s is used\n", path,
                              config->line[i], PARAMS[i].name, config->text[i]);
-        }
-        if (strstr(raw, " # ") != NULL) {
-            (void)buf_printf(
-                why_r,
-                "%s:%d: warning: %s: #comment after other text is not allowed; it is part of the "
-                "value; move it to a line of its own\n",
-                path, config->line[i], PARAMS[i].name);
         }
     }
 }
