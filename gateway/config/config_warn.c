@@ -146,7 +146,7 @@ bool
 config_variable_is_used(const struct config *config, const char *name)
 {
     for (size_t i = 0; i < PARAM_COUNT; i++) {
-        if (refers_to(config->raw[i], name)) {
+        if (refers_to(config_source(config, (enum param)i), name)) { /* defaults too: $virtual_maps */
             return true;
         }
     }
