@@ -26,18 +26,21 @@
 #include "config/table_type.h"
 
 enum {
-    RECENT_MS = 1000,        /* a file changed since then may be in the hands of its writer */
-    SETTLE_MS = 20,          /* more than the grain of file times: two writes within it look like one */
-    TRY_PAUSE_MS = 5,        /* between two tries */
-    TRIES_MAX = 60,          /* 300 ms, then the answer is "cannot tell" */
-    REMOVED_GRACE_MS = 3000, /* a removed file answers this long: it may have been replaced, and the new
-                                configuration generation that reads the new file is on its way */
+    RECENT_MS = 1000, /* a file changed since then may be in the hands of its writer */
+    SETTLE_MS = 20,   /* more than the grain of file times: two writes within it look like one */
+    TRY_PAUSE_MS = 5, /* between two tries */
+    TRIES_MAX = 60,   /* 300 ms, then the answer is "cannot tell" */
+    REMOVED_GRACE_MS =
+        10000, /* in a jail, where names cannot be looked at, a removed file answers this long:
+                  it may have been replaced, and a process that has the new one is on its way */
     PATH_ROOM = TABLE_PATH_MAX + 8
 };
 
 struct indexed {
     int fd;
     char *path;
+    dev_t root_device; /* of "/" when it was opened: tells whether path can still be looked at */
+    ino_t root_inode;
     struct table_lmdb *map;
     pthread_mutex_t lock; /* of the flock, which belongs to the descriptor and not to a thread */
     bool nul_first;       /* a Berkeley DB file's keys were last found with a NUL behind them; a hint */
@@ -82,8 +85,12 @@ check_file(const struct indexed *file, struct buf *error_r)
 static int
 open_file(struct indexed *file, const char *path, struct buf *error_r)
 {
+    struct stat root = {0};
     int r;
 
+    (void)stat("/", &root);
+    file->root_device = root.st_dev;
+    file->root_inode = root.st_ino;
     file->path = strdup(path);
     file->fd = file->path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (file->fd == -1) {
@@ -171,15 +178,20 @@ age_ms(const struct timespec *time)
     return ms >= -RECENT_MS ? ms : INT64_MAX;
 }
 
-/* A removed file (its name may be another file's now) does not count for long. Outside a jail the name tells
- * at once that it was replaced. */
+/* A removed file answers no more. One that was replaced does, until the new process that master starts has
+ * taken over. */
 static bool
 is_gone(const struct indexed *file, const struct stat *status)
 {
     struct stat other;
 
-    return status->st_nlink == 0 && age_ms(&status->st_ctim) > REMOVED_GRACE_MS &&
-           stat(file->path, &other) == -1;
+    if (status->st_nlink > 0) {
+        return false;
+    }
+    if (stat("/", &other) == 0 && other.st_dev == file->root_device && other.st_ino == file->root_inode) {
+        return stat(file->path, &other) == -1;
+    }
+    return age_ms(&status->st_ctim) > REMOVED_GRACE_MS;
 }
 
 /* Keys of Postfix have their NUL with them (DB_File's have not): both forms, the likelier one first. */
