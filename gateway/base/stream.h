@@ -58,9 +58,11 @@ int stream_flush(struct stream *stream);
 int stream_send_file(struct stream *stream, int fd, int64_t offset, int64_t length);
 
 /* TLS handshakes; deadline as set. Bytes buffered in plaintext are dropped first (STARTTLS injection, RFC
- * 3207). server_name: for SNI and verification; NULL for none. GW_ERR_TLS: see stream_tls_error(). */
+ * 3207). server_name: for SNI and verification; NULL for none. session_key: under which a session is kept and
+ * resumed, where the context does that; NULL: not. GW_ERR_TLS: see stream_tls_error(). */
 int stream_start_tls_server(struct stream *stream, struct tls_context *context);
-int stream_start_tls_client(struct stream *stream, struct tls_context *context, const char *server_name);
+int stream_start_tls_client(struct stream *stream, struct tls_context *context, const char *server_name,
+                            const char *session_key);
 bool stream_is_tls(const struct stream *stream);
 void stream_tls_summary(const struct stream *stream, struct tls_summary *summary_r);
 const char *stream_tls_error(const struct stream *stream);

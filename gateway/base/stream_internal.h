@@ -30,6 +30,7 @@ void stream_tls_end(struct stream *stream);
 
 /* tls.c */
 SSL_CTX *tls_context_ssl(struct tls_context *context);
-void tls_take_error(char *out, size_t size); /* OpenSSL's reason; clears its queue */
+struct tls_cache *tls_context_cache(struct tls_context *context); /* NULL: nothing is resumed */
+void tls_take_error(char *out, size_t size);                      /* OpenSSL's reason; clears its queue */
 
 #endif

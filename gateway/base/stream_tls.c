@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/stream_internal.h"
 #include "base/tls.h"
+#include "base/tls_cache.h"
 
 /* What an SSL_* failure means; 0: try again. */
 static int
@@ -100,6 +101,7 @@ stream_tls_end(struct stream *stream)
         (void)SSL_shutdown(stream->tls);
     }
     ERR_clear_error();
+    tls_cache_forget(stream->tls);
     SSL_free(stream->tls);
     stream->tls = NULL;
     stream->tls_matched = false;
@@ -126,7 +128,8 @@ handshake(struct stream *stream, int (*step)(SSL *))
 }
 
 static int
-start(struct stream *stream, struct tls_context *context, const char *server_name, int (*step)(SSL *))
+start(struct stream *stream, struct tls_context *context, const char *server_name, const char *session_key,
+      int (*step)(SSL *))
 {
     int r;
 
@@ -141,6 +144,9 @@ start(struct stream *stream, struct tls_context *context, const char *server_nam
     }
     if (server_name != NULL) {
         (void)SSL_set_tlsext_host_name(stream->tls, server_name);
+    }
+    if (session_key != NULL && tls_context_cache(context) != NULL) {
+        tls_cache_resume(tls_context_cache(context), stream->tls, session_key);
     }
     r = handshake(stream, step);
     if (r != 0) {
@@ -157,13 +163,14 @@ start(struct stream *stream, struct tls_context *context, const char *server_nam
 int
 stream_start_tls_server(struct stream *stream, struct tls_context *context)
 {
-    return start(stream, context, NULL, SSL_accept);
+    return start(stream, context, NULL, NULL, SSL_accept);
 }
 
 int
-stream_start_tls_client(struct stream *stream, struct tls_context *context, const char *server_name)
+stream_start_tls_client(struct stream *stream, struct tls_context *context, const char *server_name,
+                        const char *session_key)
 {
-    return start(stream, context, server_name, SSL_connect);
+    return start(stream, context, server_name, session_key, SSL_connect);
 }
 
 bool
@@ -204,6 +211,7 @@ stream_tls_summary(const struct stream *stream, struct tls_summary *summary_r)
     (void)snprintf(summary_r->cipher, sizeof(summary_r->cipher), "%s", SSL_CIPHER_get_name(cipher));
     summary_r->bits_used = SSL_CIPHER_get_bits(cipher, &summary_r->bits_total);
     summary_r->peer_matched = stream->tls_matched;
+    summary_r->resumed = SSL_session_reused(stream->tls) == 1;
     take_peer_name(stream, summary_r);
 }
 

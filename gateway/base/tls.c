@@ -3,18 +3,22 @@
  */
 #include "base/tls.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stream_internal.h"
+#include "base/tls_cache.h"
 
 struct tls_context {
     SSL_CTX *ssl;
+    struct tls_cache *cache; /* of a client that resumes; NULL otherwise */
 };
 
 static const struct {
@@ -47,6 +51,12 @@ SSL_CTX *
 tls_context_ssl(struct tls_context *context)
 {
     return context->ssl;
+}
+
+struct tls_cache *
+tls_context_cache(struct tls_context *context)
+{
+    return context->cache;
 }
 
 static size_t
@@ -116,11 +126,20 @@ is_given(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
+/* Nobody is there to type a passphrase. */
+static int
+refuse_passphrase(char *out, int size, int writing, void *context)
+{
+    (void)out, (void)size, (void)writing, (void)context;
+    return -1;
+}
+
 static int
 load_files(SSL_CTX *ssl, const struct tls_options *options)
 {
     const char *key = is_given(options->key_file) ? options->key_file : options->cert_file;
 
+    SSL_CTX_set_default_passwd_cb(ssl, refuse_passphrase);
     if (is_given(options->cert_file) && SSL_CTX_use_certificate_chain_file(ssl, options->cert_file) != 1) {
         return log_failure(options->cert_file);
     }
@@ -144,6 +163,25 @@ accept_any(int ok, X509_STORE_CTX *store)
     (void)ok;
     (void)store;
     return 1;
+}
+
+/* A server's tickets carry everything: nothing is kept here, and a new process simply does not know old ones.
+ */
+static int
+set_sessions(struct tls_context *context, const struct tls_options *options)
+{
+    static const unsigned char ID[] = "smtp";
+
+    if (options->session_s <= 0) {
+        (void)SSL_CTX_set_session_cache_mode(context->ssl, SSL_SESS_CACHE_OFF);
+        (void)SSL_CTX_set_options(context->ssl, SSL_OP_NO_TICKET);
+        return !options->server || SSL_CTX_set_num_tickets(context->ssl, 0) == 1 ? 0 : GW_ERR_TLS;
+    }
+    (void)SSL_CTX_set_timeout(context->ssl, (long)options->session_s);
+    if (options->server) {
+        return SSL_CTX_set_session_id_context(context->ssl, ID, sizeof(ID) - 1) == 1 ? 0 : GW_ERR_TLS;
+    }
+    return tls_cache_new(context->ssl, options->session_s, &context->cache);
 }
 
 int
@@ -177,7 +215,7 @@ tls_context_new(const struct tls_options *options, struct tls_context **context_
         r = log_failure(options->ciphers);
         goto out;
     }
-    if ((r = load_files(context->ssl, options)) != 0) {
+    if ((r = load_files(context->ssl, options)) != 0 || (r = set_sessions(context, options)) != 0) {
         goto out;
     }
     if (options->verify == TLS_VERIFY_REQUIRE) {
@@ -196,8 +234,28 @@ void
 tls_context_free(struct tls_context **context)
 {
     if (*context != NULL) {
+        tls_cache_free(&(*context)->cache);
         SSL_CTX_free((*context)->ssl);
         free(*context);
         *context = NULL;
     }
+}
+
+bool
+tls_check_random_source(const char *text)
+{
+    static const char *const KINDS[] = {"dev:", "egd:", "prngd:"};
+    const char *path = text;
+
+    for (size_t i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++) {
+        if (strncmp(text, KINDS[i], strlen(KINDS[i])) == 0) {
+            path = text + strlen(KINDS[i]);
+        }
+    }
+    if (text[0] == '\0' || (path[0] == '/' && access(path, R_OK) == 0)) {
+        return true;
+    }
+    log_warning("tls", "tls_random_source = %s: %s: the kernel's generator is used, as always", text,
+                path[0] == '/' ? strerror(errno) : "not of the form dev:/path");
+    return false;
 }

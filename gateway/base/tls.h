@@ -9,6 +9,7 @@
 #define BASE_TLS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct tls_context;
 
@@ -24,6 +25,8 @@ struct tls_options {
     const char *ciphers;   /* OpenSSL cipher list; NULL: default */
     enum tls_verify verify;
     bool opportunistic; /* security level 0: any encryption is better than none */
+    int64_t session_s;  /* how long a session may be resumed; 0: never. A server hands out tickets, a client
+                           keeps  them in memory (tls_cache.c) */
 };
 
 struct tls_summary {
@@ -34,10 +37,14 @@ struct tls_summary {
     char peer_name[256]; /* subject CN of the peer's certificate, printable; "" when none */
     bool peer_trusted;   /* chain verified */
     bool peer_matched;   /* and the name asked for is in it */
+    bool resumed;        /* an earlier session went on: no certificate was shown this time */
 };
 
 /* 0, GW_ERR_TLS (logged with file and OpenSSL's reason), GW_ERR_NOMEM. */
 int tls_context_new(const struct tls_options *options, struct tls_context **context_r);
 void tls_context_free(struct tls_context **context);
+/* tls_random_source: the kernel's generator is used whatever it says. False, with a warning in the log, when
+ * it is not of the form dev:/path, egd:/path, prngd:/path or /path, or the device is not there. */
+bool tls_check_random_source(const char *text);
 
 #endif

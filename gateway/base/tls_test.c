@@ -170,7 +170,7 @@ test_session(const char *protocols, const char *expected, const char *name, bool
     struct bytes line;
     CHECK(stream_read_line(session.server, 100, &line) == 0 && bytes_equal(line, BYTES_LIT("STARTTLS")));
     CHECK(pthread_create(&thread, NULL, serve, &serving) == 0);
-    CHECK(stream_start_tls_client(session.client, client, name) == 0 && stream_is_tls(session.client));
+    CHECK(stream_start_tls_client(session.client, client, name, NULL) == 0 && stream_is_tls(session.client));
     stream_tls_summary(session.client, &summary);
     CHECK(strcmp(summary.protocol, expected) == 0 && summary.cipher[0] != '\0' && summary.bits_used >= 128);
     CHECK(strcmp(summary.peer_name, "mx.example.test") == 0 && summary.peer_trusted == trusts);
@@ -184,6 +184,61 @@ test_session(const char *protocols, const char *expected, const char *name, bool
     tls_context_free(&client);
 }
 
+/* One short session under key; true when it went on from an earlier one. */
+static bool
+resumes(struct tls_context *server, struct tls_context *client, const char *key)
+{
+    struct session session = open_session();
+    struct serving serving = {.stream = session.server, .context = server};
+    struct tls_summary summary;
+    struct bytes line;
+    pthread_t thread;
+
+    CHECK(pthread_create(&thread, NULL, serve, &serving) == 0);
+    CHECK(stream_start_tls_client(session.client, client, "mx.example.test", key) == 0);
+    stream_tls_summary(session.client, &summary);
+    CHECK(strcmp(summary.peer_name, "mx.example.test") == 0 && summary.peer_trusted && summary.peer_matched);
+    CHECK(stream_write(session.client, BYTES_LIT("NOOP\r\nDATA\r\n")) == 0 &&
+          stream_flush(session.client) == 0);
+    CHECK(stream_read_line(session.client, 1000, &line) == 0); /* TLS 1.3: the ticket comes before it */
+    stream_detach_close(session.client);
+    (void)pthread_join(thread, NULL);
+    close_session(&session);
+    return summary.resumed;
+}
+
+static void
+test_resumption(const char *protocols)
+{
+    struct tls_options options = {
+        .server = true, .cert_file = cert_file, .protocols = protocols, .session_s = 3600};
+    struct tls_context *server, *client, *hasty;
+
+    CHECK(tls_context_new(&options, &server) == 0);
+    options = (struct tls_options){.ca_file = cert_file, .verify = TLS_VERIFY_ASK, .session_s = 3600};
+    CHECK(tls_context_new(&options, &client) == 0);
+    options.session_s = 1;
+    CHECK(tls_context_new(&options, &hasty) == 0);
+    CHECK(!resumes(server, client, "mx.example.test[192.0.2.1]:25"));
+    CHECK(resumes(server, client, "mx.example.test[192.0.2.1]:25"));
+    CHECK(resumes(server, client, "mx.example.test[192.0.2.1]:25"));
+    CHECK(!resumes(server, client, "mx.example.test[192.0.2.2]:25"));
+    CHECK(!resumes(server, client, NULL));
+    CHECK(!resumes(server, hasty, "late") && resumes(server, hasty, "late"));
+    (void)usleep(1300000);
+    CHECK(!resumes(server, hasty, "late"));
+    /* More servers than there is room for: each still works, and the newest resume. */
+    char key[64];
+    for (int i = 0; i < 1100; i += 11) {
+        (void)snprintf(key, sizeof(key), "host%d[192.0.2.1]:25", i);
+        CHECK(!resumes(server, client, key));
+    }
+    CHECK(resumes(server, client, key));
+    tls_context_free(&server);
+    tls_context_free(&client);
+    tls_context_free(&hasty);
+}
+
 /* Neither side may hang or crash when the handshake cannot succeed; both know it failed. */
 static void
 test_no_common_protocol(void)
@@ -195,7 +250,7 @@ test_no_common_protocol(void)
     pthread_t thread;
 
     CHECK(pthread_create(&thread, NULL, serve, &serving) == 0);
-    CHECK(stream_start_tls_client(session.client, client, NULL) == GW_ERR_TLS);
+    CHECK(stream_start_tls_client(session.client, client, NULL, NULL) == GW_ERR_TLS);
     CHECK(stream_tls_error(session.client)[0] != '\0');
     CHECK(stream_write(session.client, BYTES_LIT("plaintext by mistake")) == GW_ERR_TLS);
     (void)pthread_join(thread, NULL);
@@ -261,6 +316,8 @@ main(void)
     test_session(NULL, "TLSv1.3", "mx.example.test", true);
     test_session("!SSLv3, !TLSv1.3", "TLSv1.2", "mx.example.test", false);
     test_session("TLSv1.2", "TLSv1.2", "other.example.test", true);
+    test_resumption(NULL);
+    test_resumption("<=TLSv1.2");
     test_no_common_protocol();
     test_no_handshake();
     test_contexts();

@@ -203,6 +203,7 @@ open_tls(struct receive_port *port, struct buf *error_r)
         .protocols = config_str(view, P_smtpd_tls_protocols),
         .verify = config_bool(view, P_smtpd_tls_ask_ccert) ? TLS_VERIFY_ASK : TLS_VERIFY_NONE,
         .opportunistic = true,
+        .session_s = config_int(view, P_smtpd_tls_session_cache_timeout),
     };
 
     if (level[0] == '\0') {
@@ -223,6 +224,7 @@ open_tls(struct receive_port *port, struct buf *error_r)
         options.protocols = config_str(view, P_smtpd_tls_mandatory_protocols);
         options.opportunistic = false;
     }
+    (void)tls_check_random_source(config_str(view, P_tls_random_source));
     if (cert[0] == '\0' || strcmp(cert, "none") == 0) {
         return without_tls(port,
                            "names no file: STARTTLS needs a PEM file with the certificate and its key, or "

@@ -295,6 +295,9 @@ tell_tls(struct relay_session *session, const struct tls_summary *summary)
                  session->name_port, summary->protocol, summary->cipher, summary->bits_used,
                  summary->bits_total);
     }
+    if (session->settings->tls_loglevel >= 2 && summary->resumed) {
+        log_info(session->settings->program, "%s: Reusing old session", session->name_port);
+    }
     evidence_add(session->evidence, EV_NOTE, BYTES_LIT("tls"), bytes_str(session->name_port),
                  bytes_str(trust), bytes_str(summary->cipher), summary->bits_used);
 }
@@ -321,7 +324,7 @@ shake_hands(struct relay_session *session, struct relay_trouble *trouble)
     int r;
 
     relay_session_set_timeout(session, settings->starttls_ms);
-    if ((r = stream_start_tls_client(session->stream, settings->tls, name)) != 0) {
+    if ((r = stream_start_tls_client(session->stream, settings->tls, name, session->name_port)) != 0) {
         log_info(settings->program, "SSL_connect error to %s: %s", session->name_port,
                  r == GW_ERR_TLS ? stream_tls_error(session->stream) : gw_strerror(r));
         if (settings->tls_level == RELAY_TLS_MAY) {

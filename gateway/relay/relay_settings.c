@@ -136,10 +136,18 @@ make_tls(struct relay_settings *settings, const struct config *view)
         .verify = TLS_VERIFY_ASK, /* the handshake goes on; the level decides afterwards what it is worth */
         .opportunistic = !must,
     };
+    const char *cache =
+        config_str(view, lmtp ? P_lmtp_tls_session_cache_database : P_smtp_tls_session_cache_database);
 
+    /* The cache is in memory, whatever type and file the guides name. */
+    if (cache[0] != '\0') {
+        options.session_s =
+            config_int(view, lmtp ? P_lmtp_tls_session_cache_timeout : P_smtp_tls_session_cache_timeout);
+    }
     if (settings->tls_level == RELAY_TLS_NONE || settings->tls_level == RELAY_TLS_REFUSED) {
         return;
     }
+    (void)tls_check_random_source(config_str(view, P_tls_random_source));
     if (tls_context_new(&options, &settings->tls) != 0) {
         log_warning(settings->program, "TLS is not available for transport %s", settings->transport);
     }
