@@ -22,7 +22,10 @@
 #include "base/tls.h"
 #include "relay/relay_xforward.h"
 
-enum { PORT_SMTP = 25 };
+enum {
+    PORT_SMTP = 25,
+    QUIT_MS = 100, /* a healthy socket takes six bytes at once; the reply is nobody's business */
+};
 
 static const struct {
     const char *word;
@@ -93,8 +96,7 @@ relay_session_close(struct relay_session *session, bool polite)
         return;
     }
     if (polite && !session->closing) {
-        stream_set_deadline(session->stream,
-                            clock_monotonic_ms()); /* what the socket takes at once, no more */
+        stream_set_deadline(session->stream, clock_monotonic_ms() + QUIT_MS);
         if (stream_write(session->stream, BYTES_LIT("QUIT\r\n")) == 0) {
             (void)stream_flush(session->stream);
         }
@@ -341,6 +343,15 @@ shake_hands(struct relay_session *session, struct relay_trouble *trouble)
     return greet(session, trouble);
 }
 
+/* smtp_tls_note_starttls_offer: who could be sent to encrypted, where we do not. */
+static void
+note_offer(const struct relay_session *session)
+{
+    if (session->settings->note_starttls_offer && (session->features & RELAY_FEATURE_STARTTLS) != 0) {
+        log_info(session->settings->program, "Host offered STARTTLS: [%s]", session->host.name);
+    }
+}
+
 /* 0: go on, encrypted or not. GW_ERR_AGAIN: a new connection without TLS. */
 static int
 start_tls(struct relay_session *session, struct relay_trouble *trouble)
@@ -359,9 +370,7 @@ start_tls(struct relay_session *session, struct relay_trouble *trouble)
                     : 0;
     }
     if (settings->tls == NULL) {
-        if (settings->note_starttls_offer) {
-            log_info(settings->program, "Host offered STARTTLS: [%s]", session->host.name);
-        }
+        note_offer(session);
         return 0;
     }
     relay_session_set_timeout(session, settings->starttls_ms);
@@ -399,7 +408,9 @@ relay_session_open(struct relay_session *session, const struct relay_settings *s
         if ((r = read_greeting(session, trouble_r)) == 0) {
             r = greet(session, trouble_r);
         }
-        if (r == 0 && tls && settings->tls_level != RELAY_TLS_NONE) {
+        if (r == 0 && settings->tls_level == RELAY_TLS_NONE) {
+            note_offer(session);
+        } else if (r == 0 && tls) {
             r = start_tls(session, trouble_r);
         }
         if (r != GW_ERR_AGAIN || !tls) {
