@@ -55,6 +55,7 @@ struct restriction_facts {
     struct bytes recipient;       /* the RCPT TO under test, canonical form user@domain; ETRN's argument */
     struct bytes recipient_given; /* as the client wrote it, without <>, for "<...>" in replies */
     bool trusted_client;          /* in mynetworks */
+    bool trust_unknown;           /* a table of mynetworks could not tell */
     bool pipelining_violation;    /* the client spoke ahead without right */
     uint64_t size;
     struct dns_client *dns;

@@ -175,6 +175,9 @@ enum restriction_step
 restriction_permit_mynetworks(struct restriction_run *run, const struct restriction_item *item)
 {
     (void)item;
+    if (run->facts->trust_unknown) { /* perhaps one of ours: not refused for good */
+        return restriction_refuse(run, SUBJECT_CLIENT, 451, "4.3.0", "Temporary lookup failure");
+    }
     return run->facts->trusted_client ? STEP_PERMIT : STEP_DUNNO;
 }
 

@@ -68,6 +68,7 @@ receive_restrict(struct receive_session *session, const enum restriction_stage *
         .recipient = recipient,
         .recipient_given = recipient_given,
         .trusted_client = session->trusted_client,
+        .trust_unknown = session->trust_unknown,
         .pipelining_violation = session->pipelining_violation,
         .size = session->content_size > 0 ? session->content_size : session->declared_size,
         .dns = session->tools->dns,

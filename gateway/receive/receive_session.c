@@ -326,6 +326,7 @@ receive_session_run(struct receive_tools *tools, const struct receive_port *port
     }
     int trusted = match_list_client(port->mynetworks, session.facts.name, &session.facts.client);
     session.trusted_client = trusted == 1;
+    session.trust_unknown = trusted < 0;
     receive_session_note_client(&session);
     log_connect(&session);
     if ((r = check_rates(&session)) == 0) {

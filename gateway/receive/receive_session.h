@@ -65,6 +65,7 @@ struct receive_session {
     enum receive_state state;
     bool extended;                  /* EHLO, not HELO */
     bool trusted_client;            /* in mynetworks */
+    bool trust_unknown;             /* a table of mynetworks could not tell */
     bool xforwarded;                /* XFORWARD set the facts of this message */
     struct session_facts own_facts; /* restored after an XFORWARD message */
     bool pipelining_violation;

@@ -237,8 +237,9 @@ receive_xclient(struct receive_session *session, const struct smtp_command *comm
     if (take_attributes(&session->tools->command, XCLIENT_ATTRIBUTES, &session->facts) != 0) {
         return receive_reply_error(session, 501, "5.5.4", "Syntax: XCLIENT attribute=value...");
     }
-    session->trusted_client =
-        match_list_client(port->mynetworks, session->facts.name, &session->facts.client) == 1;
+    int trusted = match_list_client(port->mynetworks, session->facts.name, &session->facts.client);
+    session->trusted_client = trusted == 1;
+    session->trust_unknown = trusted < 0;
     session->extended = false;
     session->session_pending = (struct restriction_pending){0};
     receive_session_reset_message(session);
