@@ -288,8 +288,9 @@ read_greeting(struct relay_session *session, struct relay_trouble *trouble)
 static void
 tell_tls(struct relay_session *session, const struct tls_summary *summary)
 {
-    const char *trust =
-        summary->peer_trusted ? (summary->peer_matched ? "Verified" : "Trusted") : "Untrusted";
+    /* As in Postfix: a name is only "verified" where the level asks for it. */
+    bool verified = summary->peer_matched && session->settings->tls_level == RELAY_TLS_VERIFY;
+    const char *trust = !summary->peer_trusted ? "Untrusted" : verified ? "Verified" : "Trusted";
 
     if (session->settings->tls_loglevel >= 1) {
         log_info(session->settings->program,
