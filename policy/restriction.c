@@ -154,8 +154,8 @@ compile_item(struct restriction_set *set, const char *where, struct bytes name, 
         return GW_ERR_CONFIG;
     }
     if (item->word->advice != NULL && tables) {
-        log_warning("smtpd", "%s: restriction %s is historical; %s", where, item->word->name,
-                    item->word->advice);
+        log_warning_once("smtpd", "%s: restriction %s is historical; %s", where, item->word->name,
+                         item->word->advice);
     }
     if (argument.n == 0) {
         return 0;
@@ -188,8 +188,8 @@ restriction_compile(struct restriction_set *set, const char *where, struct bytes
         struct restriction_item *item = &items[list_r->count++];
         *item = (struct restriction_item){0};
         if (ended && tables) {
-            log_warning("smtpd", "%s: restriction \"%.*s\" after \"permit\" or \"reject\" is ignored", where,
-                        BYTES_FMT(name));
+            log_warning_once("smtpd", "%s: restriction \"%.*s\" after \"permit\" or \"reject\" is ignored",
+                             where, BYTES_FMT(name));
             ended = false; /* once per list */
         }
         r = compile_item(set, where, name, &rest, tables, item, error_r);

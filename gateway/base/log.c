@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "base/error.h"
 
 enum { LINE_MAX_BYTES = 4096, HELD_BYTES = 32768, HOST_MAX = 64, NAME_MAX_BYTES = 64, PATH_MAX_BYTES = 1024 };
+enum { ONCE_MAX = 256 }; /* further warnings are written each time */
 
 static struct {
     bool opened;
@@ -34,6 +36,12 @@ static struct {
     char host[HOST_MAX];
     char file[PATH_MAX_BYTES];
 } target = {.fd = -1, .command = "estafeta"};
+
+/* What log_warning_once() has written: hashes of the texts. */
+static struct {
+    size_t count;
+    uint64_t seen[ONCE_MAX];
+} once;
 
 static const struct {
     const char *word;
@@ -275,6 +283,39 @@ log_write(enum log_level level, const char *program, const char *format, ...)
     va_start(args, format);
     write_args(level, program, format, args);
     va_end(args);
+}
+
+static bool
+is_new(const char *text)
+{
+    uint64_t hash = 14695981039346656037U; /* FNV-1a */
+
+    for (; *text != '\0'; text++) {
+        hash = (hash ^ (unsigned char)*text) * 1099511628211U;
+    }
+    for (size_t i = 0; i < once.count; i++) {
+        if (once.seen[i] == hash) {
+            return false;
+        }
+    }
+    if (once.count < ONCE_MAX) {
+        once.seen[once.count++] = hash;
+    }
+    return true;
+}
+
+void
+log_warning_once(const char *program, const char *format, ...)
+{
+    char text[LINE_MAX_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (is_new(text)) {
+        log_warning(program, "%s", text);
+    }
 }
 
 void

@@ -33,6 +33,10 @@ int log_fd(void); /* the file's descriptor, for a child role to inherit; -1 for 
 void log_write(enum log_level level, const char *program, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A warning about the configuration, which several ports of a role would give: the same words are written
+ * once in the life of the process. Before threads are started. */
+void log_warning_once(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Between these two, this thread's lines are collected and written with one write(2): for the turns of event
  * loops. Warnings and worse are written at once, with what was collected before them. */
 void log_hold(void);

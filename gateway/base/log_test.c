@@ -90,6 +90,14 @@ main(void)
     read_log(path, text);
     CHECK(count_lines(text) == 1 && strstr(text, "postfix/qmgr[") != NULL);
 
+    for (int i = 0; i < 3; i++) {
+        log_warning_once("smtpd", "%s is historical", "check_relay_domains");
+        log_warning_once("smtpd", "%s is historical", "reject_maps_rbl");
+    }
+    read_log(path, text);
+    CHECK(count_lines(text) == 3 && is_like(text, "warning: check_relay_domains is") &&
+          is_like(text, "warning: reject_maps_rbl is"));
+
     (void)unlink(path);
     (void)unlink(moved);
     (void)rmdir(directory);
