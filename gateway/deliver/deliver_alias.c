@@ -1,28 +1,188 @@
 /*
- * deliver_alias - see the header. Before: deliver_local.c; after: the queue, which gets the leaves as new
- * recipients.
+ * deliver_alias - see the header. Before: deliver_expand.c; after: the tables.
  *
- * The whole expansion happens here, not by sending each step through the queue again: so a loop among aliases
- * ends here, where it can be seen, and an alias that names itself means the mailbox of that name.
+ * A table that cannot be read is "not now", never "no such alias". Commands of an alias run with the rights
+ * of who owns the table's file, because whoever can write there chooses the command; root's are run as
+ * default_privs.
  */
 #include "deliver/deliver_alias.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/log.h"
 
-struct expansion {
-    const struct deliver_transport *transport;
-    struct arena *arena;
-    struct bytes self;
-    struct bytes seen[DELIVER_ALIAS_LEAVES_MAX];
-    size_t seen_count;
-    struct deliver_alias *out;
-    const char *why;
-};
+/* The default of alias_maps may name NIS, which does not exist here: that part is left out. */
+static void
+copy_without_nis(struct bytes specs, struct buf *out)
+{
+    struct bytes spec;
+
+    while (bytes_next_token(&specs, ", \t\n", &spec)) {
+        if (!bytes_has_prefix_nocase(spec, BYTES_LIT("nis:"))) {
+            (void)buf_append_bytes(out, spec);
+            (void)buf_append_str(out, " ");
+        }
+    }
+}
+
+/* The file behind "type:/name": with an index, that counts. False: no file. */
+static bool
+find_file(const char *spec, struct stat *st)
+{
+    static const char *const ENDS[] = {".db", ".lmdb", ".cdb", ".dir", ""};
+    const char *colon = strchr(spec, ':');
+    char path[PATH_MAX];
+
+    for (size_t i = 0; colon != NULL && colon[1] == '/' && i < sizeof(ENDS) / sizeof(ENDS[0]); i++) {
+        if ((size_t)snprintf(path, sizeof(path), "%s%s", colon + 1, ENDS[i]) < sizeof(path) &&
+            stat(path, st) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+add_source(struct deliver_local *local, struct bytes spec)
+{
+    struct deliver_alias_source *grown =
+        reallocarray(local->sources, local->source_count + 1, sizeof(*grown));
+    struct stat st;
+
+    if (grown == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    local->sources = grown;
+    struct deliver_alias_source *source = &grown[local->source_count];
+    memset(source, 0, sizeof(*source));
+    source->spec = bytes_dup_str(spec);
+    if (source->spec == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    local->source_count++;
+    source->is_root = !find_file(source->spec, &st) || st.st_uid == 0;
+    source->is_known = source->is_root;
+    if (!source->is_root) {
+        source->is_known = deliver_owner_account(st.st_uid, &source->user) == 0;
+        if (!source->is_known) {
+            log_warning("local", "cannot find alias database owner for %s", source->spec);
+        }
+    }
+    return 0;
+}
+
+int
+deliver_alias_open(struct deliver_local *local, const struct deliver_transport *transport, struct buf *why)
+{
+    struct buf specs;
+    struct bytes rest, spec;
+    int r = 0;
+
+    buf_init(&specs, TABLE_NAME_MAX * TABLE_LIST_MAX);
+    copy_without_nis(bytes_str(config_str(transport->view, P_alias_maps)), &specs);
+    if (table_list_open(transport->view, buf_str(&specs), TABLE_FOLD, &local->aliases, why) != 0) {
+        /* The other transports must live: local mail waits until the file is there. */
+        log_warning("local", "alias_maps: %s: local mail is deferred", buf_str(why));
+        buf_clear(why);
+        local->aliases_broken = true;
+    }
+    rest = bytes_buf(&specs);
+    while (r == 0 && bytes_next_token(&rest, ", \t\n", &spec)) {
+        r = add_source(local, spec);
+    }
+    buf_free(&specs);
+    return r;
+}
+
+void
+deliver_alias_close(struct deliver_local *local)
+{
+    table_list_free(&local->aliases);
+    for (size_t i = 0; i < local->source_count; i++) {
+        free((char *)(uintptr_t)local->sources[i].spec);
+    }
+    free(local->sources);
+    local->sources = NULL;
+    local->source_count = 0;
+}
+
+static const struct deliver_alias_source *
+source_of(const struct deliver_local *local, const char *spec)
+{
+    static const struct deliver_alias_source ROOT = {.is_root = true, .is_known = true};
+
+    for (size_t i = 0; spec != NULL && i < local->source_count; i++) {
+        if (strcmp(local->sources[i].spec, spec) == 0) {
+            return &local->sources[i];
+        }
+    }
+    return &ROOT;
+}
+
+int
+deliver_alias_find(struct deliver_run *run, struct bytes name, struct bytes *value_r,
+                   const struct deliver_alias_source **source_r)
+{
+    const struct deliver_local *local = run->transport->local;
+    struct table_hit hit = {0};
+    int r = GW_ERR_NOTFOUND;
+
+    *value_r = bytes_of(NULL, 0);
+    if (local->aliases_broken) {
+        deliver_run_say(run, DELIVERY_DEFERRED, "4.3.0", "alias database unavailable");
+        return GW_ERR_TEMP;
+    }
+    if (local->aliases == NULL || table_list_is_empty(local->aliases)) {
+        return r;
+    }
+    buf_init(&hit.value, TABLE_VALUE_MAX);
+    r = table_list_find(local->aliases, name, &hit);
+    if (r == 0) {
+        *value_r = arena_dup(run->arena, bytes_buf(&hit.value));
+        *source_r = source_of(local, hit.table);
+        if (value_r->p == NULL && hit.value.n > 0) {
+            r = GW_ERR_NOMEM;
+        }
+    }
+    buf_free(&hit.value);
+    if (r != 0 && r != GW_ERR_NOTFOUND) {
+        deliver_run_say(run, DELIVERY_DEFERRED, "4.3.0", "alias database unavailable");
+        r = GW_ERR_TEMP;
+    }
+    return r;
+}
+
+/* Without the quotes of "|command" and ":include:/file"; those of "a b"@domain belong to the address. */
+static struct bytes
+unquote(struct arena *arena, struct bytes item)
+{
+    uint8_t *copy;
+    size_t n = 0;
+
+    if (item.n < 2 || item.p[0] != '"' || item.p[item.n - 1] != '"' ||
+        (copy = arena_alloc(arena, item.n)) == NULL) {
+        return item;
+    }
+    for (size_t i = 1; i + 1 < item.n; i++) {
+        if (item.p[i] == '\\' && i + 2 < item.n) {
+            i++;
+        } else if (item.p[i] == '"') {
+            return item; /* "a" <b> or the like: not one quoted whole */
+        }
+        copy[n++] = item.p[i];
+    }
+    /* "a b" without a domain stays quoted: it is an address, not a place. */
+    return n > 0 && strchr("|/:", copy[0]) != NULL && copy[0] != '\0' ? bytes_of(copy, n)
+           : memchr(copy, ' ', n) == NULL                             ? bytes_of(copy, n)
+                                                                      : item;
+}
 
 bool
-deliver_alias_next(struct bytes *rest, struct bytes *item_r)
+deliver_alias_next(struct arena *arena, struct bytes *rest, struct bytes *item_r)
 {
     while (rest->n > 0) {
         bool quoted = false;
@@ -35,17 +195,16 @@ deliver_alias_next(struct bytes *rest, struct bytes *item_r)
                 quoted = !quoted;
             }
         }
-        if (n > rest->n) {
-            n = rest->n;
-        }
+        n = n < rest->n ? n : rest->n;
         struct bytes item = bytes_trim(bytes_sub(*rest, 0, n));
 
         *rest = bytes_sub(*rest, n + 1, rest->n);
-        if (item.n > 1 && item.p[0] == '"' && item.p[item.n - 1] == '"') {
-            item = bytes_sub(item, 1, item.n - 2);
-        }
-        if (item.n > 1 && item.p[0] == '<' && item.p[item.n - 1] == '>') {
-            item = bytes_sub(item, 1, item.n - 2);
+        item = bytes_trim(unquote(arena, item));
+        if (item.n > 1 && item.p[item.n - 1] == '>' && bytes_index(item, '<') >= 0 &&
+            strchr("|/:", item.p[0]) == NULL) {
+            size_t open = (size_t)bytes_rindex(item, '<');
+
+            item = bytes_trim(bytes_sub(item, open + 1, item.n - open - 2)); /* "Name <address>" */
         }
         if (item.n > 0) {
             *item_r = item;
@@ -53,150 +212,4 @@ deliver_alias_next(struct bytes *rest, struct bytes *item_r)
         }
     }
     return false;
-}
-
-static bool
-has_seen(const struct expansion *e, struct bytes name)
-{
-    for (size_t i = 0; i < e->seen_count; i++) {
-        if (bytes_equal(e->seen[i], name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int
-add_leaf(struct expansion *e, struct bytes address)
-{
-    for (size_t i = 0; i < e->out->count; i++) {
-        if (bytes_equal_nocase(e->out->leaves[i], address)) {
-            return 0;
-        }
-    }
-    if (e->out->count == DELIVER_ALIAS_LEAVES_MAX) {
-        e->why = "alias expansion is too large";
-        return GW_ERR_TEMP;
-    }
-    e->out->leaves[e->out->count++] = address;
-    return 0;
-}
-
-/* The local part in lower case when the item is an address of ours, else an empty view. GW_ERR_TEMP. */
-static int
-local_name(struct expansion *e, struct bytes item, struct bytes *name_r)
-{
-    ptrdiff_t at = bytes_rindex(item, '@');
-    int match = 1;
-
-    *name_r = bytes_of(NULL, 0);
-    if (at >= 0) {
-        struct bytes domain = bytes_sub(item, (size_t)at + 1, item.n);
-
-        match =
-            e->transport->local_domains != NULL ? match_list_name(e->transport->local_domains, domain) : 0;
-        item = bytes_sub(item, 0, (size_t)at);
-    }
-    if (match < 0) {
-        e->why = "domain table lookup failure";
-        return GW_ERR_TEMP;
-    }
-    if (match == 1) {
-        struct bytes name = arena_dup(e->arena, item);
-
-        if (name.p == NULL) {
-            e->why = "alias expansion is too large";
-            return GW_ERR_TEMP;
-        }
-        ascii_lower((uint8_t *)(uintptr_t)name.p, name.n);
-        *name_r = name;
-    }
-    return 0;
-}
-
-static int expand(struct expansion *e, struct bytes name, int depth, bool *is_alias_r);
-
-static int
-take_item(struct expansion *e, struct bytes item, int depth)
-{
-    struct bytes name;
-    bool is_alias = false;
-
-    if (item.p[0] == '|' || item.p[0] == '/' || bytes_has_prefix_nocase(item, BYTES_LIT(":include:"))) {
-        e->why = "alias to a command, file or :include: list is not supported";
-        return GW_ERR_TEMP;
-    }
-    bool escaped = item.p[0] == '\\'; /* "\name": no more aliases */
-
-    item = escaped ? bytes_sub(item, 1, item.n) : item;
-    int r = local_name(e, item, &name);
-    if (r != 0) {
-        return r;
-    }
-    if (name.n > 0 && bytes_equal(name, e->self)) {
-        e->out->has_self = true;
-        return 0;
-    }
-    if (name.n > 0 && !escaped && !has_seen(e, name)) {
-        if ((r = expand(e, name, depth + 1, &is_alias)) != 0 || is_alias) {
-            return r;
-        }
-    }
-    return add_leaf(e, arena_dup(e->arena, item));
-}
-
-static int
-expand(struct expansion *e, struct bytes name, int depth, bool *is_alias_r)
-{
-    struct table_hit hit = {0};
-    struct bytes item;
-
-    *is_alias_r = false;
-    if (depth > DELIVER_ALIAS_DEPTH_MAX || e->seen_count == DELIVER_ALIAS_LEAVES_MAX) {
-        e->why = "alias expansion is too deep";
-        return GW_ERR_TEMP;
-    }
-    e->seen[e->seen_count++] = name;
-    buf_init(&hit.value, TABLE_VALUE_MAX);
-    int r = table_list_find(e->transport->aliases, name, &hit);
-    if (r == 0) {
-        struct bytes rest = arena_dup(e->arena, bytes_buf(&hit.value));
-
-        *is_alias_r = true;
-        while (r == 0 && deliver_alias_next(&rest, &item)) {
-            r = take_item(e, item, depth);
-        }
-    } else if (r == GW_ERR_NOTFOUND) {
-        r = 0;
-    } else {
-        e->why = "alias database unavailable";
-        r = GW_ERR_TEMP;
-    }
-    buf_free(&hit.value);
-    return r;
-}
-
-int
-deliver_alias_expand(const struct deliver_transport *transport, struct arena *arena, struct bytes name,
-                     struct deliver_alias *alias_r, const char **why_r)
-{
-    struct expansion *e = arena_alloc(arena, sizeof(*e));
-    int r = GW_ERR_TEMP;
-
-    memset(alias_r, 0, sizeof(*alias_r));
-    *why_r = "out of memory";
-    if (e == NULL) {
-        return r;
-    }
-    if (transport->aliases_broken) {
-        *why_r = "alias database unavailable";
-        return r;
-    }
-    *e = (struct expansion){.transport = transport, .arena = arena, .self = name, .out = alias_r};
-    if (transport->aliases == NULL || table_list_is_empty(transport->aliases)) {
-        return 0;
-    }
-    r = expand(e, name, 0, &alias_r->is_alias);
-    *why_r = e->why;
-    return r;
 }

@@ -1,26 +1,31 @@
 /*
- * deliver_alias - what an entry of alias_maps (aliases(5)) leads to.
+ * deliver_alias - entries of alias_maps (aliases(5)), whose rights they give, and the items of a list.
  */
 #ifndef DELIVER_DELIVER_ALIAS_H
 #define DELIVER_DELIVER_ALIAS_H
 
-#include "base/arena.h"
-#include "deliver/deliver_transport.h"
+#include "deliver/deliver_local.h"
 
-enum { DELIVER_ALIAS_LEAVES_MAX = 2000, DELIVER_ALIAS_DEPTH_MAX = 50 };
-
-struct deliver_alias {
-    struct bytes leaves[DELIVER_ALIAS_LEAVES_MAX]; /* addresses that are no local aliases; in the arena */
-    size_t count;
-    bool is_alias; /* the name has an entry */
-    bool has_self; /* the expansion contains the name itself: its mailbox gets a copy */
+/* One table of alias_maps and who owns its file. */
+struct deliver_alias_source {
+    const char *spec;
+    bool is_root;  /* root's, or of a type without a file: commands get default_privs */
+    bool is_known; /* else the owner has no account, and its entries are not followed */
+    struct deliver_user user;
 };
 
-/* Expands the local part `name` (lower case) recursively. 0; GW_ERR_TEMP with *why_r when a table cannot be
- * read or an entry cannot be followed (commands, files and :include: are not served here). */
-int deliver_alias_expand(const struct deliver_transport *transport, struct arena *arena, struct bytes name,
-                         struct deliver_alias *alias_r, const char **why_r);
-/* The next item of an alias's right-hand side: separated by commas, "quoted" parts kept together. */
-bool deliver_alias_next(struct bytes *rest, struct bytes *item_r);
+/* Opens alias_maps and finds the owners of its files. A table that does not open makes local mail wait and is
+ * told in the log. GW_ERR_NOMEM. */
+int deliver_alias_open(struct deliver_local *local, const struct deliver_transport *transport,
+                       struct buf *why);
+void deliver_alias_close(struct deliver_local *local);
+
+/* The right-hand side of name (lower case), in the arena, and its source. 0, GW_ERR_NOTFOUND; GW_ERR_TEMP was
+ * said. */
+int deliver_alias_find(struct deliver_run *run, struct bytes name, struct bytes *value_r,
+                       const struct deliver_alias_source **source_r);
+/* The next item of a list: separated by commas, "quoted" parts kept together. A copy without the quotes
+ * around the whole or its begin, in the arena; false at the end. */
+bool deliver_alias_next(struct arena *arena, struct bytes *rest, struct bytes *item_r);
 
 #endif

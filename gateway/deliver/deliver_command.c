@@ -24,6 +24,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 
+enum { WORDS_MAX = 256, LINE_MAX_BYTES = 16384 };
+
 static const struct {
     int code;
     const char *dsn;
@@ -128,6 +130,54 @@ reset_signals(void)
     (void)signal(SIGCHLD, SIG_DFL);
 }
 
+/* A command line of plain words is its own list of arguments; room holds them. False: a shell must read it.
+ */
+static bool
+split_words(const char *text, char *room, size_t size, char **argv)
+{
+    static const char PLAIN[] =
+        "1234567890!@%-_=+:,./ \tabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t n = strlen(text), count = 0;
+    char *p = room;
+
+    if (n >= size || strspn(text, PLAIN) != n) {
+        return false;
+    }
+    memcpy(room, text, n + 1);
+    while (count < WORDS_MAX) {
+        p += strspn(p, " \t");
+        if (*p == '\0') {
+            break;
+        }
+        argv[count++] = p;
+        p += strcspn(p, " \t");
+        if (*p != '\0') {
+            *p++ = '\0';
+        }
+    }
+    argv[count] = NULL;
+    return count > 0 && count < WORDS_MAX && strchr(argv[0], '=') == NULL;
+}
+
+/* A word that is no program may be one of the shell's own. */
+static void
+execute(const struct deliver_command *command)
+{
+    char room[LINE_MAX_BYTES];
+    char *words[WORDS_MAX + 1];
+    char *shell[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
+                     (char *)(uintptr_t)command->shell_text, NULL};
+
+    if (command->argv != NULL) {
+        (void)execvpe(command->argv[0], command->argv, command->environment);
+        return;
+    }
+    if (split_words(command->shell_text, room, sizeof(room), words)) {
+        (void)execvpe(words[0], words, command->environment);
+    }
+    (void)execve("/bin/sh", shell, command->environment);
+}
+
 /* Only async-signal-safe calls: other threads of the parent may hold any lock. */
 static _Noreturn void
 run_program(const struct deliver_command *command, int input, int output)
@@ -138,10 +188,11 @@ run_program(const struct deliver_command *command, int input, int output)
     (void)setsid();
     if (dup2(input, STDIN_FILENO) != -1 && dup2(output, STDOUT_FILENO) != -1 &&
         dup2(output, STDERR_FILENO) != -1 && close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&
+        (command->root == NULL || (chdir(command->root) == 0 && chroot(".") == 0)) &&
         deliver_owner_become(command->owner) &&
         chdir(command->directory != NULL ? command->directory : "/") == 0) {
         (void)umask(077);
-        (void)execvpe(command->argv[0], command->argv, command->environment);
+        execute(command);
     }
     ssize_t n = write(STDOUT_FILENO, CANNOT, sizeof(CANNOT) - 1);
     _exit(n > 0 ? EX_TEMPFAIL : EX_OSERR);
@@ -186,6 +237,12 @@ make_printable(char *text, size_t n)
     }
 }
 
+static const char *
+name_of(const struct deliver_command *command)
+{
+    return command->argv != NULL ? command->argv[0] : command->shell_text;
+}
+
 static void
 watch_program(const struct deliver_command *command, pid_t pid, int output, struct deliver_outcome *outcome)
 {
@@ -202,10 +259,10 @@ watch_program(const struct deliver_command *command, pid_t pid, int output, stru
     }
     make_printable(text, n);
     if (in_time) {
-        deliver_command_judge(status, command->argv[0], bytes_of(text, n), command->sent_text, outcome);
+        deliver_command_judge(status, name_of(command), bytes_of(text, n), command->sent_text, outcome);
     } else {
         deliver_outcome_set(outcome, DELIVERY_BOUNCED, "5.3.0", "Command time limit exceeded: \"%s\"",
-                            command->argv[0]);
+                            name_of(command));
     }
 }
 
@@ -222,17 +279,17 @@ deliver_command_run(const struct deliver_command *command, struct deliver_outcom
         return;
     }
     if (make_input(command, &input) != 0 || pipe2(ends, O_CLOEXEC) == -1) {
-        (void)deliver_outcome_errno(outcome, "prepare input for", command->argv[0]);
+        (void)deliver_outcome_errno(outcome, "prepare input for", name_of(command));
         goto out;
     }
-    pid_t pid = fork();
+    pid_t pid = deliver_owner_fork(command->owner);
     if (pid == 0) {
         run_program(command, input, ends[1]);
     }
     (void)close(ends[1]);
     ends[1] = -1;
     if (pid == -1) {
-        (void)deliver_outcome_errno(outcome, "start", command->argv[0]);
+        (void)deliver_outcome_errno(outcome, "start", name_of(command));
         goto out;
     }
     watch_program(command, pid, ends[0], outcome);

@@ -10,7 +10,10 @@
 enum { DELIVER_OUTPUT_MAX = 512 };
 
 struct deliver_command {
-    char *const *argv; /* NULL-terminated; argv[0] is an absolute path or is searched in the safe PATH */
+    char *const
+        *argv; /* NULL-terminated; argv[0] is an absolute path or is searched in the safe PATH. NULL: */
+    const char *shell_text;   /* a command line; run without a shell where it needs none */
+    const char *root;         /* chroot= first; NULL: none */
     char *const *environment; /* NULL-terminated */
     const char *directory;    /* to run in; NULL: "/" */
     const struct deliver_owner *owner;

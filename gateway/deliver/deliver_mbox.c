@@ -101,17 +101,42 @@ append_message(const struct deliver_mbox *mbox, int fd, struct deliver_outcome *
     }
 }
 
+/* A device is only written to. */
+static bool
+is_device(const struct deliver_mbox *mbox, const struct stat *st)
+{
+    return mbox->is_file && !S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode);
+}
+
+static void
+write_device(const struct deliver_mbox *mbox, int fd, struct deliver_outcome *outcome)
+{
+    if (deliver_writer_copy(mbox->message, fd) == 0) {
+        deliver_outcome_set(outcome, DELIVERY_SENT, "2.0.0", "delivered to mailbox");
+    } else {
+        (void)deliver_outcome_errno(outcome, "write to", mbox->path);
+    }
+}
+
 static void
 store_locked(const struct deliver_mbox *mbox, struct deliver_outcome *outcome)
 {
-    struct stat st;
-    int fd = open(mbox->path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, MBOX_MODE);
+    struct stat st = {0};
+    int fd =
+        open(mbox->path,
+             (mbox->is_file ? O_WRONLY : O_RDWR) | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+             MBOX_MODE);
 
     if (fd == -1) {
         (void)deliver_outcome_errno(outcome, "open mailbox", mbox->path);
         return;
     }
-    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+    if (fstat(fd, &st) == 0 && is_device(mbox, &st)) {
+        write_device(mbox, fd, outcome);
+    } else if (mbox->strict_owner && st.st_uid != mbox->owner) {
+        deliver_outcome_set(outcome, DELIVERY_DEFERRED, "4.2.0", "destination %s is not owned by recipient",
+                            mbox->path);
+    } else if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
         deliver_outcome_set(outcome, DELIVERY_DEFERRED, "4.2.0",
                             "mailbox %s is not a plain file with one name", mbox->path);
     } else {
@@ -131,6 +156,8 @@ deliver_mbox_store(void *context, struct deliver_outcome *outcome)
 {
     const struct deliver_mbox *mbox = context;
     char lock[PATH_MAX];
+    struct stat st;
+    bool dotlock = mbox->dotlock && !(stat(mbox->path, &st) == 0 && is_device(mbox, &st));
     int r = 0;
 
     if ((size_t)snprintf(lock, sizeof(lock), "%s.lock", mbox->path) >= sizeof(lock)) {
@@ -138,7 +165,12 @@ deliver_mbox_store(void *context, struct deliver_outcome *outcome)
         (void)deliver_outcome_errno(outcome, "open mailbox", mbox->path);
         return;
     }
-    if (mbox->dotlock && (r = take_dotlock(mbox, lock)) != 0) {
+    r = dotlock ? take_dotlock(mbox, lock) : 0;
+    if (r == GW_ERR_SYS && mbox->is_file && (errno == EACCES || errno == EPERM || errno == EROFS)) {
+        dotlock = false;
+        r = 0;
+    }
+    if (r != 0) {
         if (r == GW_ERR_TIMEOUT) {
             errno = EEXIST;
         }
@@ -146,7 +178,7 @@ deliver_mbox_store(void *context, struct deliver_outcome *outcome)
         return;
     }
     store_locked(mbox, outcome);
-    if (mbox->dotlock) {
+    if (dotlock) {
         (void)unlink(lock);
     }
 }

@@ -26,28 +26,71 @@ enum { CHILD_FAILED = 75, PASSWD_ROOM = 16384 };
 
 /* Groups are read here, before any fork: in a child of a threaded process the name service could wait for a
  * lock for ever. */
+static int
+take_account(const struct passwd *found, struct deliver_user *user)
+{
+    user->owner.uid = found->pw_uid;
+    user->owner.gid = found->pw_gid;
+    user->owner.group_count = DELIVER_GROUPS_MAX;
+    if (getgrouplist(found->pw_name, found->pw_gid, user->owner.groups, &user->owner.group_count) == -1) {
+        user->owner.group_count = DELIVER_GROUPS_MAX; /* the first ones; fewer rights, not more */
+    }
+    if ((size_t)snprintf(user->name, sizeof(user->name), "%s", found->pw_name) >= sizeof(user->name) ||
+        (size_t)snprintf(user->home, sizeof(user->home), "%s", found->pw_dir) >= sizeof(user->home) ||
+        (size_t)snprintf(user->shell, sizeof(user->shell), "%s", found->pw_shell) >= sizeof(user->shell)) {
+        return GW_ERR_TEMP;
+    }
+    return 0;
+}
+
 int
-deliver_owner_find(const char *user, struct deliver_owner *owner_r, char *home_r, size_t home_size)
+deliver_owner_user(const char *name, struct deliver_user *user_r)
 {
     char room[PASSWD_ROOM];
     struct passwd passwd;
     struct passwd *found = NULL;
 
-    memset(owner_r, 0, sizeof(*owner_r));
-    int error = getpwnam_r(user, &passwd, room, sizeof(room), &found);
-    if (found == NULL) {
-        return error == 0 || error == ENOENT ? GW_ERR_NOTFOUND : GW_ERR_TEMP;
+    memset(user_r, 0, sizeof(*user_r));
+    int error = getpwnam_r(name, &passwd, room, sizeof(room), &found);
+    return found != NULL                   ? take_account(found, user_r)
+           : error == 0 || error == ENOENT ? GW_ERR_NOTFOUND
+                                           : GW_ERR_TEMP;
+}
+
+int
+deliver_owner_account(uid_t uid, struct deliver_user *user_r)
+{
+    char room[PASSWD_ROOM];
+    struct passwd passwd;
+    struct passwd *found = NULL;
+
+    memset(user_r, 0, sizeof(*user_r));
+    int error = getpwuid_r(uid, &passwd, room, sizeof(room), &found);
+    return found != NULL                   ? take_account(found, user_r)
+           : error == 0 || error == ENOENT ? GW_ERR_NOTFOUND
+                                           : GW_ERR_TEMP;
+}
+
+int
+deliver_owner_find(const char *name, struct deliver_owner *owner_r)
+{
+    struct deliver_user user;
+    int r = deliver_owner_user(name, &user);
+
+    *owner_r = user.owner;
+    return r;
+}
+
+pid_t
+deliver_owner_fork(const struct deliver_owner *owner)
+{
+    pid_t pid = fork();
+
+    for (int i = 1; pid == -1 && errno == EAGAIN && i < owner->fork_attempts; i++) {
+        (void)poll(NULL, 0, (int)(owner->fork_delay_ms < INT_MAX ? owner->fork_delay_ms : INT_MAX));
+        pid = fork();
     }
-    owner_r->uid = found->pw_uid;
-    owner_r->gid = found->pw_gid;
-    owner_r->group_count = DELIVER_GROUPS_MAX;
-    if (getgrouplist(found->pw_name, found->pw_gid, owner_r->groups, &owner_r->group_count) == -1) {
-        owner_r->group_count = DELIVER_GROUPS_MAX; /* the first ones; fewer rights, not more */
-    }
-    if (home_r != NULL && (size_t)snprintf(home_r, home_size, "%s", found->pw_dir) >= home_size) {
-        return GW_ERR_TEMP;
-    }
-    return 0;
+    return pid;
 }
 
 bool
@@ -125,7 +168,7 @@ run_in_child(const struct deliver_owner *owner, int64_t limit_ms, deliver_action
         (void)deliver_outcome_errno(outcome, "make", "a pipe");
         return;
     }
-    pid_t pid = fork();
+    pid_t pid = deliver_owner_fork(owner);
     if (pid == 0) {
         run_child(owner, ends[1], action, context);
     }

@@ -4,21 +4,38 @@
 #ifndef DELIVER_DELIVER_OWNER_H
 #define DELIVER_DELIVER_OWNER_H
 
+#include <limits.h>
 #include <sys/types.h>
 
 #include "deliver/deliver_task.h"
 
-enum { DELIVER_GROUPS_MAX = 64 };
+enum { DELIVER_GROUPS_MAX = 64, DELIVER_NAME_MAX = 256 /* bytes of a local part */ };
 
 struct deliver_owner {
     uid_t uid;
     gid_t gid;
     gid_t groups[DELIVER_GROUPS_MAX]; /* supplementary */
     int group_count;
+    int fork_attempts; /* 0: one */
+    int64_t fork_delay_ms;
 };
 
-/* The owner of that login name with home directory (may be NULL). GW_ERR_NOTFOUND, GW_ERR_TEMP. */
-int deliver_owner_find(const char *user, struct deliver_owner *owner_r, char *home_r, size_t home_size);
+/* An account with what its commands may know. */
+struct deliver_user {
+    struct deliver_owner owner;
+    char name[DELIVER_NAME_MAX];
+    char home[PATH_MAX];
+    char shell[PATH_MAX];
+};
+
+/* The owner of that login name. GW_ERR_NOTFOUND, GW_ERR_TEMP. */
+int deliver_owner_find(const char *name, struct deliver_owner *owner_r);
+
+/* The whole account, by name or by id. GW_ERR_NOTFOUND, GW_ERR_TEMP. */
+int deliver_owner_user(const char *name, struct deliver_user *user_r);
+int deliver_owner_account(uid_t uid, struct deliver_user *user_r);
+/* fork(2) with fork_attempts, fork_delay. */
+pid_t deliver_owner_fork(const struct deliver_owner *owner);
 
 /* Fills outcome. Runs in a child with the owner's rights, or in the caller when it already is the owner; may
  * not take locks, allocate much or log. */

@@ -93,7 +93,7 @@ read_user(struct deliver_pipe *pipe, const char *text)
     }
     memcpy(user, text, n);
     user[n] = '\0';
-    if (deliver_owner_find(user, &pipe->owner, NULL, 0) != 0) {
+    if (deliver_owner_find(user, &pipe->owner) != 0) {
         log_warning("pipe", "unknown user \"%s\" in user=", user);
         return;
     }

@@ -70,8 +70,7 @@ deliver_transport_free(struct deliver_transport **transport)
         table_list_free(&t->mailboxes);
         table_list_free(&t->uids);
         table_list_free(&t->gids);
-        table_list_free(&t->aliases);
-        match_list_free(&t->local_domains);
+        deliver_local_free(&t->local);
         deliver_pipe_free(&t->pipe);
         free(t);
         *transport = NULL;

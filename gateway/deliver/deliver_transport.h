@@ -12,6 +12,7 @@
 #include "deliver/deliver_task.h"
 
 struct deliver_pipe;
+struct deliver_local;
 
 struct deliver_transport {
     const char *name; /* of the row */
@@ -20,9 +21,7 @@ struct deliver_transport {
     const struct deliver_agent *agent;
     /* by agent; NULL where not used */
     struct table_list *mailboxes, *uids, *gids; /* virtual */
-    struct table_list *aliases;                 /* local */
-    bool aliases_broken;                        /* could not be opened: local mail waits */
-    struct match_list *local_domains;           /* local */
+    struct deliver_local *local;                /* local */
     struct deliver_pipe *pipe;                  /* pipe */
 };
 
@@ -45,6 +44,7 @@ int deliver_virtual_open(const struct config *config, struct deliver_transport *
 void deliver_virtual_run(const struct deliver_transport *transport, struct deliver_task *task, unsigned slot);
 int deliver_local_open(const struct config *config, struct deliver_transport *transport, struct buf *why);
 void deliver_local_run(const struct deliver_transport *transport, struct deliver_task *task, unsigned slot);
+void deliver_local_free(struct deliver_local **local);
 int deliver_pipe_open(const struct config *config, struct deliver_transport *transport, struct buf *why);
 void deliver_pipe_run(const struct deliver_transport *transport, struct deliver_task *task, unsigned slot);
 void deliver_pipe_free(struct deliver_pipe **pipe);

@@ -15,7 +15,7 @@ enum wire_type {
 
     WIRE_HANDOVER = 10, /* screen -> receive: +1 fd; struct wire_handover */
 
-    WIRE_SUBMIT = 20,    /* receive, policy, ctl -> queue: envelope, +1 sealed memfd with the content */
+    WIRE_SUBMIT = 20, /* receive, policy, ctl, deliver -> queue: envelope, +1 sealed memfd with the content */
     WIRE_SUBMITTED = 21, /* queue -> them: struct wire_status; 0 only after the commit */
 
     /* queue <-> relay, deliver: the worker connects, says WORKER once, then gets jobs one at a time */
