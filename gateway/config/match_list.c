@@ -228,7 +228,7 @@ name_matches(const struct match_list *list, const char *pattern, struct bytes na
     if (bytes_equal_nocase(p, name)) {
         return true;
     }
-    if (name.n <= p.n || !bytes_has_suffix_nocase(name, p)) {
+    if ((list->flags & MATCH_EXACT) != 0 || name.n <= p.n || !bytes_has_suffix_nocase(name, p)) {
         return false;
     }
     /* ".example.com" names subdomains; "example.com" does where parent_domain_matches_subdomains says so. */

@@ -61,7 +61,8 @@ int table_list_find_transport(struct table_list *list, struct bytes address, con
 struct match_list;
 enum match_flags {
     MATCH_PARENT = 1 /* a name also matches its subdomains */,
-    MATCH_ADDRESSES = 2 /* CIDR members */
+    MATCH_ADDRESSES = 2 /* CIDR members */,
+    MATCH_EXACT = 4 /* ".name" is no more than a name that begins with a dot */
 };
 int match_list_open(const struct config *config, const char *text, unsigned flags, struct match_list **list_r,
                     struct buf *error_r);

@@ -95,7 +95,7 @@ table_formats_limit(struct table_formats *formats, const struct config *config, 
 {
     return domains == NULL || domains[0] == '\0'
                ? 0
-               : match_list_open(config, domains, MATCH_PARENT, &formats->domains, error_r);
+               : match_list_open(config, domains, MATCH_EXACT, &formats->domains, error_r);
 }
 
 static struct address
