@@ -5,6 +5,7 @@
 #define CONFIG_CONFIG_INTERNAL_H
 
 #include "config/config.h"
+#include "config/config_mend.h"
 
 /* A name of main.cf that is not in the table: a user variable, or a per-transport setting. */
 struct config_variable {
@@ -46,9 +47,6 @@ int config_read_master(struct config *config, struct buf *why_r);
 /* Whether an empty value makes no sense: it is taken as not set, with a warning (blank lines of old
  * templates). */
 bool config_needs_value(int index);
-/* The right name of a parameter that is misspelt in widely copied examples; NULL when it is not one of those.
- */
-const char *config_right_name(struct bytes name);
 /* Appends a line for each setting that is accepted but deserves the operator's eye. */
 void config_warn(const struct config *config, const char *path, struct buf *why_r);
 /* An empty row behind the others; NULL: too many, or no memory. */

@@ -31,6 +31,9 @@ typedef int config_setting_visitor(void *context, const struct config_setting *s
 /* Every logical line of a main.cf in order; lines that set nothing come with `bad`. GW_ERR_SYS, GW_ERR_CONFIG
  * with why_r: the file cannot be read. */
 int config_read_settings(const char *path, config_setting_visitor *visit, void *context, struct buf *why_r);
+/* The right name of a parameter that is misspelt in widely copied examples; NULL when it is not one of those.
+ */
+const char *config_right_name(struct bytes name);
 /* "nombre_servicio_time_limit" is how a guide prints "<service>_time_limit": the value goes to every pipe and
  * spawn service without one of its own. Before the views are made. GW_ERR_NOMEM, GW_ERR_LIMIT. */
 int config_spread_time_limit(struct config *config, const char *path, struct buf *why_r);

@@ -11,60 +11,124 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "config/main_cf.h"
 
-enum { FILE_BYTES_MAX = 16 * 1024 * 1024, PATH_BYTES = 4096, READ_PIECE = 65536 };
+enum { PATH_BYTES = 4096, READ_PIECE = 65536, TRIES = 100 };
 
 struct edit {
     enum ctl_edit_kind kind;
     struct bytes names[CTL_EDIT_NAMES_MAX], values[CTL_EDIT_NAMES_MAX];
-    bool done[CTL_EDIT_NAMES_MAX];
+    bool done[CTL_EDIT_NAMES_MAX], dropped[CTL_EDIT_NAMES_MAX];
     size_t count;
-    struct buf out;
+    const char *path;
+    struct buf out, *why;
 };
 
 static int
-take_words(struct edit *edit, char *const *words, size_t count, struct buf *why_r)
+complain(struct edit *edit, const char *what, const char *word)
 {
-    if (count > CTL_EDIT_NAMES_MAX) {
-        return GW_ERR_LIMIT;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct bytes word = bytes_trim(bytes_str(words[i]));
+    (void)buf_printf(edit->why, "%s%s%s%s", what, word != NULL ? ": \"" : "", word != NULL ? word : "",
+                     word != NULL ? "\"" : "");
+    return GW_ERR_SYNTAX;
+}
 
-        edit->names[i] = word;
-        if (bytes_index(word, '\n') >= 0 ||
-            (edit->kind == CTL_EDIT_SET ? config_split_setting(word, &edit->names[i], &edit->values[i]) != 0
-                                        : bytes_index(word, '=') >= 0)) {
-            (void)buf_printf(why_r, "bad argument \"%s\"; write %s", words[i],
-                             edit->kind == CTL_EDIT_SET ? "name=value" : "the names of parameters");
-            return GW_ERR_SYNTAX;
-        }
-        edit->count++;
+static int
+take_word(struct edit *edit, const char *text)
+{
+    struct bytes word = bytes_trim(bytes_str(text)), *name = &edit->names[edit->count];
+    struct bytes *value = &edit->values[edit->count];
+
+    if (bytes_index(word, '\n') >= 0) {
+        return complain(edit, "-e, -X, or -# accepts no multi-line input", NULL);
     }
+    *name = word;
+    if (edit->kind == CTL_EDIT_SET && config_split_setting(word, name, value) != 0) {
+        return complain(edit,
+                        word.n > 0 && word.p[0] == '=' ? "missing attribute name"
+                                                       : "missing '=' after attribute name",
+                        text);
+    }
+    if (name->n == 0 || name->p[0] == '#') {
+        return complain(edit, "-X or -# requires non-blank parameter names", NULL);
+    }
+    /* Of a name that is given twice the last value counts. */
+    for (size_t i = 0; i < edit->count; i++) {
+        if (!edit->dropped[i] && edit->kind == CTL_EDIT_SET && bytes_equal(*name, edit->names[i])) {
+            (void)buf_printf(edit->why, "ignoring earlier request: '%.*s = %.*s'\n", BYTES_FMT(*name),
+                             BYTES_FMT(edit->values[i]));
+            edit->dropped[i] = true;
+        }
+    }
+    edit->count++;
     return 0;
 }
 
 static int
-read_all(const char *path, struct buf *out, struct stat *status)
+take_words(struct edit *edit, char *const *words, size_t count)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int r = count > CTL_EDIT_NAMES_MAX ? complain(edit, "too many names at once", NULL) : 0;
+
+    for (size_t i = 0; i < count && r == 0; i++) {
+        r = take_word(edit, words[i]);
+    }
+    return r;
+}
+
+static int
+read_all(int fd, struct buf *out)
+{
+    ssize_t n = 1;
     int r = 0;
 
-    if (fd == -1) {
-        return GW_ERR_SYS;
-    }
-    ssize_t n = fstat(fd, status) == -1 ? -1 : 1;
     while (n > 0 && (r = buf_reserve(out, READ_PIECE)) == 0 &&
            (n = read(fd, out->p + out->n, READ_PIECE)) > 0) {
         out->n += (size_t)n;
     }
-    (void)close(fd);
     return n < 0 ? GW_ERR_SYS : r;
+}
+
+/* Another editor may have renamed a new file over the one that was opened before its lock came. */
+static int
+open_locked(const char *path, struct stat *status)
+{
+    struct stat now;
+
+    for (int i = 0; i < TRIES; i++) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd == -1) {
+            return -1;
+        }
+        if (flock(fd, LOCK_EX) == 0 && fstat(fd, status) == 0 && stat(path, &now) == 0 &&
+            now.st_ino == status->st_ino && now.st_dev == status->st_dev) {
+            return fd;
+        }
+        (void)close(fd);
+    }
+    errno = EAGAIN;
+    return -1;
+}
+
+int
+ctl_edit_open(const char *path, struct ctl_edit_file *file)
+{
+    buf_init(&file->content, CTL_EDIT_FILE_MAX);
+    file->fd = open_locked(path, &file->status);
+    return file->fd == -1 ? GW_ERR_SYS : read_all(file->fd, &file->content);
+}
+
+void
+ctl_edit_close(struct ctl_edit_file *file)
+{
+    if (file->fd != -1) {
+        (void)close(file->fd);
+        file->fd = -1;
+    }
+    buf_free(&file->content);
 }
 
 /* The index of the name that a line sets, or -1. */
@@ -77,7 +141,7 @@ find_name(const struct edit *edit, struct bytes line)
         return -1;
     }
     for (size_t i = edit->count; i-- > 0;) {
-        if (bytes_equal(name, edit->names[i])) {
+        if (!edit->dropped[i] && bytes_equal(name, edit->names[i])) {
             return (ptrdiff_t)i;
         }
     }
@@ -103,6 +167,13 @@ edit_line(struct edit *edit, struct bytes line, ptrdiff_t *hit)
 
     if (!comment && !continues) {
         *hit = find_name(edit, line);
+        if (*hit >= 0 && edit->done[*hit]) {
+            (void)buf_printf(edit->why, "%s: multiple entries for \"%.*s\"\n", edit->path,
+                             BYTES_FMT(edit->names[*hit]));
+        }
+        if (*hit >= 0) {
+            edit->done[*hit] = true;
+        }
         if (*hit >= 0 && edit->kind == CTL_EDIT_SET) {
             return append_setting(edit, (size_t)*hit);
         }
@@ -131,9 +202,10 @@ write_all(int fd, struct bytes text)
     return 0;
 }
 
-static int
-replace_file(const char *path, const struct buf *text, const struct stat *status)
+int
+ctl_edit_replace(const char *path, const struct ctl_edit_file *file, const struct buf *text)
 {
+    const struct stat *status = &file->status;
     char beside[PATH_BYTES];
     int n = snprintf(beside, sizeof(beside), "%s.XXXXXX", path);
     int fd = n > 0 && n < PATH_BYTES ? mkstemp(beside) : -1;
@@ -161,8 +233,7 @@ ctl_edit_main_cf(const char *path, enum ctl_edit_kind kind, char *const *words, 
                  struct buf *why_r)
 {
     struct edit *edit = calloc(1, sizeof(*edit));
-    struct buf content;
-    struct stat status;
+    struct ctl_edit_file file = {.fd = -1};
     struct bytes rest, line;
     ptrdiff_t hit = -1;
     int r = GW_ERR_NOMEM;
@@ -170,33 +241,29 @@ ctl_edit_main_cf(const char *path, enum ctl_edit_kind kind, char *const *words, 
     if (edit == NULL) {
         return r;
     }
-    buf_init(&content, FILE_BYTES_MAX);
-    buf_init(&edit->out, FILE_BYTES_MAX);
+    buf_init(&edit->out, CTL_EDIT_FILE_MAX);
     edit->kind = kind;
-    if ((r = take_words(edit, words, count, why_r)) != 0 || (r = read_all(path, &content, &status)) != 0) {
+    edit->path = path;
+    edit->why = why_r;
+    if ((r = take_words(edit, words, count)) != 0 || (r = ctl_edit_open(path, &file)) != 0) {
         goto out;
     }
-    rest = bytes_buf(&content);
+    rest = bytes_buf(&file.content);
     while (r == 0 && bytes_next_line(&rest, &line)) {
         r = edit_line(edit, line, &hit);
     }
     for (size_t i = 0; r == 0 && kind == CTL_EDIT_SET && i < edit->count; i++) {
-        /* Of a name that was given twice the last value counts. */
-        bool later = false;
-
-        for (size_t k = i + 1; k < edit->count; k++) {
-            later |= bytes_equal(edit->names[i], edit->names[k]);
-        }
-        if (!edit->done[i] && !later) {
+        if (!edit->done[i] && !edit->dropped[i]) {
             r = append_setting(edit, i);
         }
     }
-    r = r == 0 ? replace_file(path, &edit->out, &status) : r;
+    r = r == 0 ? ctl_edit_replace(path, &file, &edit->out) : r;
 out:
     if (r == GW_ERR_SYS) {
-        (void)buf_printf(why_r, "%s: %s", path, strerror(errno));
+        buf_clear(why_r);
+        (void)buf_printf(why_r, "open %s: %s", path, strerror(errno));
     }
-    buf_free(&content);
+    ctl_edit_close(&file);
     buf_free(&edit->out);
     free(edit);
     return r;

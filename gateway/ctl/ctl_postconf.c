@@ -1,318 +1,183 @@
 /*
- * ctl_postconf - see the header. Before: the operator and scripts; after: main.cf is read again at the next
- * reload.
+ * ctl_postconf - see the header. Before: the operator and scripts; after: main.cf and master.cf are read
+ * again at the next reload.
  *
- *   postconf [-dhHnox] [name...]   values: all; -d defaults, -n those of main.cf, -x expanded, -h without
- * names, -H without values, -o name=value on top postconf -e name=value... | -X name... | -# name...    set,
- * remove, comment out postconf -M|-F|-P [name/type]  master.cf: rows, columns, -o pairs;   postconf -m table
- * types Warnings go to standard error and do not change the exit status; an unknown name is a warning, as in
- * Postfix.
+ * Forms, options, texts and exit codes are Postfix's (postconf(1)): without a mode or with -p parameters of
+ * main.cf, -M rows of master.cf, -F their fields, -P their "-o" settings; -e, -X and -# edit; -b and -t
+ * bounce templates; -a -A -l -m -T lists of what is built in. Warnings go to standard error and do not change
+ * the exit status.
  */
 #include "ctl/ctl_postconf.h"
 
-#include <stdio.h>
+#include <openssl/crypto.h>
+#include <openssl/opensslv.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "config/config.h"
-#include "config/expand.h"
+#include "base/log.h"
 #include "config/pid_file.h"
 #include "config/table.h"
 #include "ctl/ctl_edit.h"
+#include "ctl/ctl_postconf_private.h"
 
-enum { STATUS_FAILED = 1, PATH_BYTES = 4096, OVERRIDES_MAX = 100, DEPTH_MAX = 32, NUMBER_BYTES = 16 };
+enum { STATUS_FAILED = 1, PATH_BYTES = 4096 };
 
-struct view {
-    struct config *config;
-    bool defaults, only_set, expand, no_names, no_values;
-    struct bytes override_names[OVERRIDES_MAX], override_values[OVERRIDES_MAX];
-    size_t override_count;
-    unsigned depth;
+static const char OPTIONS[] = "+aAbc:C:deEfFhHlmMno:pPtT:vxX#";
+
+struct options {
+    bool given[128]; /* by letter */
+    const char *tls_mode;
+    struct postconf_settings overrides;
 };
 
-struct row {
-    const char *name, *source;
-    bool is_param;
+/* What excludes each other. */
+static const char *const EXCLUSIVE[] = {"aAbtlmTpMFP", "eX#", "dn", "hH"};
+
+/* The letters that go with a mode; 'p' is also the mode of no letter. */
+static const struct {
+    char mode;
+    const char *letters;
+} COMPATIBLE[] = {
+    {'p', "CdefhHnopvxX#"},
+    {'M', "efovxX#"},
+    {'F', "efhHovx"},
+    {'P', "efhHovxX"},
+    {'a', "v"},
+    {'A', "v"},
+    {'b', "v"},
+    {'t', "v"},
+    {'l', "v"},
+    {'m', "v"},
+    {'T', "v"},
 };
-
-static const char *
-find_override(const struct view *view, const char *name)
-{
-    for (size_t i = view->override_count; i-- > 0;) {
-        if (bytes_equal(bytes_str(name), view->override_names[i])) {
-            return (const char *)view->override_values[i].p;
-        }
-    }
-    return NULL;
-}
-
-/* The text of a name before expansion; NULL: there is none. */
-static const char *
-find_source(const struct view *view, const char *name)
-{
-    const char *source = view->defaults ? NULL : find_override(view, name), *variable;
-    int index = param_by_name(name);
-
-    if (source != NULL) {
-        return source;
-    }
-    if (index >= 0) {
-        return view->defaults ? config_default(view->config, (enum param)index)
-                              : config_source(view->config, (enum param)index);
-    }
-    for (size_t i = 0; !view->defaults && config_variable(view->config, i, &variable, &source); i++) {
-        if (strcmp(variable, name) == 0) {
-            return source;
-        }
-    }
-    return NULL;
-}
 
 static int
-lookup(void *context, struct bytes name, struct buf *out)
+print_usage(void)
 {
-    struct view *view = context;
-    char *text = bytes_dup_str(name);
-    const char *source = text == NULL ? NULL : find_source(view, text);
-    int r = GW_ERR_NOTFOUND;
-
-    if (source != NULL) {
-        r = GW_ERR_LIMIT; /* a value that refers to itself */
-        if (view->depth < DEPTH_MAX) {
-            view->depth++;
-            r = expand_value(bytes_str(source), lookup, view, out, NULL);
-            view->depth--;
-        }
-    }
-    free(text);
-    return r;
+    postconf_fatal("usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-b (bounce templates)]"
+                   " [-c config_dir] [-c param_class] [-d (parameter defaults)] [-e (edit configuration)]"
+                   " [-f (fold lines)] [-F (master.cf fields)] [-h (no names)] [-H (no values)]"
+                   " [-l (lock types)] [-m (map types)] [-M (master.cf)] [-n (non-default parameters)]"
+                   " [-o name=value (override parameter value)] [-p (main.cf, default)]"
+                   " [-P (master.cf parameters)] [-t (bounce templates)]"
+                   " [-T compile-version|run-version|public-key-algorithms] [-v (verbose)]"
+                   " [-x (expand parameter values)] [-X (exclude)] [-# (comment-out)] [name...]");
 }
 
-/* Runs of blanks, as continued lines leave them, are one. */
-static void
-print_text(const char *text)
+static unsigned
+parse_classes(const char *text)
 {
+    static const struct {
+        const char *word;
+        unsigned class;
+    } CLASSES[] = {
+        {"builtin", CLASS_BUILTIN}, {"service", CLASS_SERVICE}, {"user", CLASS_USER}, {"all", CLASS_ALL}};
     struct bytes rest = bytes_str(text), word;
+    unsigned classes = 0;
 
-    for (bool first = true; bytes_next_token(&rest, " \t\r\n", &word); first = false) {
-        (void)printf("%s%.*s", first ? "" : " ", BYTES_FMT(word));
-    }
-}
+    while (bytes_next_token(&rest, ", \t\r\n", &word)) {
+        unsigned found = 0;
 
-static void
-print_row(struct view *view, const char *name, const char *source)
-{
-    struct buf expanded;
-    int index = param_by_name(name);
-    bool is_raw =
-        index >= 0 && PARAMS[index].type == PARAM_RAW; /* its names mean something at run time only */
-
-    buf_init(&expanded, CONFIG_LINE_MAX);
-    if (view->expand && !is_raw && expand_value(bytes_str(source), lookup, view, &expanded, NULL) == 0) {
-        source = buf_str(&expanded);
-    }
-    if (!view->no_names) {
-        (void)printf("%s%s%s", name, view->no_values ? "" : " =",
-                     view->no_values || source[0] == '\0' ? "" : " ");
-    }
-    if (!view->no_values) {
-        print_text(source);
-    }
-    (void)putchar('\n');
-    buf_free(&expanded);
-}
-
-static int
-compare_rows(const void *a, const void *b)
-{
-    return strcmp(((const struct row *)a)->name, ((const struct row *)b)->name);
-}
-
-static int
-print_all(struct view *view)
-{
-    const char *name, *source;
-    size_t variables = 0, count = 0;
-
-    while (config_variable(view->config, variables, &name, &source)) {
-        variables++;
-    }
-    struct row *rows = calloc(PARAM_COUNT + variables, sizeof(*rows));
-    if (rows == NULL) {
-        return STATUS_FAILED;
-    }
-    for (int i = 0; i < PARAM_COUNT; i++) {
-        bool named =
-            config_is_set(view->config, (enum param)i) || find_override(view, PARAMS[i].name) != NULL;
-
-        if (!view->only_set || named || i == P_config_directory) {
-            rows[count++] = (struct row){.name = PARAMS[i].name, .source = find_source(view, PARAMS[i].name)};
+        for (size_t i = 0; i < sizeof(CLASSES) / sizeof(CLASSES[0]); i++) {
+            found |= bytes_equal(word, bytes_str(CLASSES[i].word)) ? CLASSES[i].class : 0;
         }
-    }
-    for (size_t i = 0; i < variables && !view->defaults; i++) {
-        (void)config_variable(view->config, i, &name, &source);
-        if (config_variable_is_used(view->config, name)) {
-            rows[count++] = (struct row){.name = name, .source = source};
-        } else {
-            (void)fprintf(stderr, "postconf: warning: %s/main.cf: unused parameter: %s=%s\n",
-                          config_directory(view->config), name, source);
+        if (found == 0) {
+            postconf_fatal("unknown -C option value \"%.*s\" in \"%s\"", BYTES_FMT(word), text);
         }
+        classes |= found;
     }
-    qsort(rows, count, sizeof(*rows), compare_rows);
-    for (size_t i = 0; i < count; i++) {
-        print_row(view, rows[i].name, rows[i].source);
-    }
-    free(rows);
-    return 0;
-}
-
-static int
-print_named(struct view *view, char *const *names)
-{
-    for (; *names != NULL; names++) {
-        const char *source = find_source(view, *names);
-
-        if (source == NULL) {
-            (void)fprintf(stderr, "postconf: warning: %s: unknown parameter\n", *names);
-        } else {
-            print_row(view, *names, source);
-        }
-    }
-    return 0;
+    return classes;
 }
 
 static void
-print_word(const char *word, bool last)
+add_override(struct options *options, const char *text)
 {
-    bool braces = strpbrk(word, " \t") != NULL || word[0] == '\0';
+    struct bytes word = bytes_str(text);
+    ptrdiff_t equals = bytes_index(word, '=');
 
-    (void)printf("%s%s%s%s", braces ? "{ " : "", word, braces ? " }" : "", last ? "\n" : " ");
+    if (equals < 0) {
+        postconf_fatal("invalid parameter override: %s: missing '=' after attribute name", text);
+    }
+    postconf_settings_put(&options->overrides, bytes_trim(bytes_sub(word, 0, (size_t)equals)),
+                          bytes_trim(bytes_sub(word, (size_t)equals + 1, word.n)));
 }
 
-static const char *
-number_text(int value, int fallback, char out[NUMBER_BYTES])
-{
-    (void)snprintf(out, NUMBER_BYTES, "%d", value);
-    return value == fallback ? "-" : out;
-}
-
-/* Columns stand where Postfix puts them; a long one pushes the next only as far as it must. */
-static void
-print_service(const struct config_service *service)
-{
-    static const size_t STOPS[] = {11, 17, 25, 33, 41, 49, 57};
-    char wakeup[NUMBER_BYTES], limit[NUMBER_BYTES];
-    /* A column that holds the default is shown as "-", whichever way it was written. */
-    const char *columns[] = {service->name,
-                             service->type,
-                             service->is_private ? "-" : "n",
-                             service->unprivileged ? "-" : "n",
-                             service->chroot ? "y" : "n",
-                             number_text(service->wakeup_s, 0, wakeup),
-                             number_text(service->max_processes, -1, limit)};
-    size_t at = 0, arguments = 0;
-
-    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
-        at += strlen(columns[i]);
-        size_t pad = at < STOPS[i] ? STOPS[i] - at : 1;
-        (void)printf("%s%*s", columns[i], (int)pad, "");
-        at += pad;
-    }
-    while (service->arguments != NULL && service->arguments[arguments] != NULL) {
-        arguments++;
-    }
-    print_word(service->program, arguments + service->override_count == 0);
-    for (size_t i = 0; i < service->override_count; i++) {
-        bool braces = strpbrk(service->overrides[i].value, " \t") != NULL;
-
-        (void)printf(braces ? "-o {%s=%s}%s" : "-o %s=%s%s", service->overrides[i].name,
-                     service->overrides[i].value,
-                     i + 1 == service->override_count && arguments == 0 ? "\n" : " ");
-    }
-    for (size_t i = 0; i < arguments; i++) {
-        print_word(service->arguments[i], i + 1 == arguments);
-    }
-}
-
-static void
-print_columns(const struct config_service *service)
-{
-    const struct {
-        const char *name, *value;
-    } columns[] = {
-        {"service", service->name},
-        {"type", service->type},
-        {"private", service->is_private ? "-" : "n"},
-        {"unprivileged", service->unprivileged ? "-" : "n"},
-        {"chroot", service->chroot ? "y" : "n"},
-    };
-    char number[NUMBER_BYTES];
-
-    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
-        (void)printf("%s/%s/%s = %s\n", service->name, service->type, columns[i].name, columns[i].value);
-    }
-    (void)printf("%s/%s/wakeup = %s\n", service->name, service->type,
-                 number_text(service->wakeup_s, 0, number));
-    (void)printf("%s/%s/process_limit = %s\n", service->name, service->type,
-                 number_text(service->max_processes, -1, number));
-    (void)printf("%s/%s/command = %s\n", service->name, service->type, service->program);
-}
-
-static void
-print_overrides(const struct config_service *service)
-{
-    for (size_t i = 0; i < service->override_count; i++) {
-        (void)printf("%s/%s/%s =%s%s\n", service->name, service->type, service->overrides[i].name,
-                     service->overrides[i].value[0] != '\0' ? " " : "", service->overrides[i].value);
-    }
-}
-
-/* "name", "name/type", "name.type" */
 static bool
-is_asked(const struct config_service *service, char *const *names)
+take_options(struct postconf *pc, struct options *options, int argc, char **argv)
 {
-    size_t n = strlen(service->name);
+    static const struct {
+        char letter;
+        unsigned show;
+    } SHOWS[] = {{'d', SHOW_DEFAULTS}, {'n', SHOW_SET},    {'x', SHOW_EXPANDED},
+                 {'h', HIDE_NAMES},    {'H', HIDE_VALUES}, {'f', FOLD_LINES}};
+    int option;
 
-    if (*names == NULL) {
-        return true;
-    }
-    for (; *names != NULL; names++) {
-        const char *rest = *names + n;
-
-        if (strncmp(*names, service->name, n) == 0 &&
-            (*rest == '\0' || ((*rest == '/' || *rest == '.') && strcmp(rest + 1, service->type) == 0))) {
-            return true;
+    optind = 1;
+    while ((option = getopt(argc, argv, OPTIONS)) != -1) {
+        if (option == '?' || option <= 0 || option >= 128) {
+            return false;
+        }
+        options->given[option] = true;
+        if (option == 'C') {
+            pc->classes |= parse_classes(optarg);
+        } else if (option == 'o') {
+            add_override(options, optarg);
+        } else if (option == 'T') {
+            options->tls_mode = optarg;
         }
     }
-    return false;
+    for (size_t i = 0; i < sizeof(SHOWS) / sizeof(SHOWS[0]); i++) {
+        pc->show |= options->given[(unsigned char)SHOWS[i].letter] ? SHOWS[i].show : 0;
+    }
+    pc->classes = pc->classes == 0 ? CLASS_ALL : pc->classes;
+    return true;
 }
 
-static int
-print_services(const struct view *view, int what, char *const *names)
+static void
+append_letters(const struct options *options, const char *letters, bool wanted, struct buf *out)
 {
-    size_t shown = 0;
+    for (const char *c = "aAbCdefFhHlmMnopPtTvxX#"; *c != '\0'; c++) {
+        if (options->given[(unsigned char)*c] && (strchr(letters, *c) != NULL) == wanted) {
+            (void)buf_printf(out, " -%c", *c);
+        }
+    }
+}
 
-    for (size_t i = 0; i < config_service_count(view->config); i++) {
-        const struct config_service *service = config_service(view->config, i);
+/* The mode's letter; ends the run when the options do not go together. */
+static char
+check_options(const struct options *options)
+{
+    struct buf letters;
+    char mode = 'p';
 
-        if (!is_asked(service, names)) {
+    buf_init(&letters, PATH_BYTES);
+    if (options->given['b'] && options->given['t']) {
+        postconf_fatal("specify one of -b and -t");
+    }
+    for (size_t i = 0; i < sizeof(EXCLUSIVE) / sizeof(EXCLUSIVE[0]); i++) {
+        append_letters(options, EXCLUSIVE[i], true, &letters);
+        if (letters.n > sizeof(" -x") - 1) {
+            postconf_fatal("specify one of%s", buf_str(&letters));
+        }
+        mode = i == 0 && letters.n > 0 ? buf_str(&letters)[2] : mode;
+        buf_clear(&letters);
+    }
+    for (size_t i = 0; i < sizeof(COMPATIBLE) / sizeof(COMPATIBLE[0]); i++) {
+        char own[32];
+
+        if (COMPATIBLE[i].mode != mode) {
             continue;
         }
-        shown++;
-        if (what == 'M') {
-            print_service(service);
-        } else if (what == 'F') {
-            print_columns(service);
-        } else {
-            print_overrides(service);
+        (void)snprintf(own, sizeof(own), "%c%s", mode, COMPATIBLE[i].letters);
+        append_letters(options, own, false, &letters);
+        if (letters.n > 0) {
+            postconf_fatal("with option -%c, do not specify%s", mode, buf_str(&letters));
         }
     }
-    if (shown == 0 && *names != NULL) {
-        (void)fprintf(stderr, "postconf: warning: unmatched request: \"%s\"\n", *names);
-    }
-    return 0;
+    buf_free(&letters);
+    return mode;
 }
 
 static int
@@ -327,128 +192,146 @@ print_types(void)
 }
 
 static int
-print_usage(void)
+print_tls(const char *what)
 {
-    (void)fputs(
-        "postconf: fatal: usage: postconf [-c config_dir] [-dhHnx] [-o name=value] [name...]"
-        " | -e name=value... | -X name... | -# name... | -M [service/type] | -F [...] | -P [...] | -m\n",
-        stderr);
-    return STATUS_FAILED;
-}
-
-/* mode_r: 0, e, X, #, M, F, P or m. */
-static bool
-take_options(struct view *view, int argc, char **argv, int *mode_r)
-{
-    int option;
-
-    *mode_r = 0;
-    optind = 1;
-    while ((option = getopt(argc, argv, "+dehHmMnFPpxX#o:fv")) != -1) {
-        switch (option) {
-        case 'd':
-            view->defaults = true;
-            break;
-        case 'n':
-            view->only_set = true;
-            break;
-        case 'x':
-            view->expand = true;
-            break;
-        case 'h':
-            view->no_names = true;
-            break;
-        case 'H':
-            view->no_values = true;
-            break;
-        case 'o':
-            if (view->override_count >= OVERRIDES_MAX || strchr(optarg, '=') == NULL) {
-                return false;
-            }
-            view->override_names[view->override_count] = bytes_of(optarg, strcspn(optarg, "="));
-            view->override_values[view->override_count++] = bytes_str(strchr(optarg, '=') + 1);
-            break;
-        case 'f':
-        case 'p':
-        case 'v':
-            break; /* folding of long lines, the default mode, more words: nothing to do */
-        case '?':
-            return false;
-        default:
-            if (*mode_r != 0 && !(*mode_r == 'e' || option == 'e')) {
-                return false;
-            }
-            *mode_r = *mode_r == 0 ? option : 'E'; /* editing of master.cf */
-        }
+    if (strcmp(what, "compile-version") == 0) {
+        (void)printf("%s\n", OPENSSL_VERSION_TEXT);
+    } else if (strcmp(what, "run-version") == 0) {
+        (void)printf("%s\n", OpenSSL_version(OPENSSL_VERSION));
+    } else if (strcmp(what, "public-key-algorithms") == 0) {
+        (void)puts("dsa\necdsa\nrsa");
+    } else {
+        postconf_warn("unknown 'postconf -T' mode: %s", what);
+        return STATUS_FAILED;
     }
-    return !(view->defaults && view->only_set);
+    return 0;
 }
 
 static int
-edit(const char *directory, int mode, char **words, size_t count)
+edit_main(const struct postconf *pc, int how, char **words, size_t count)
 {
-    enum ctl_edit_kind kind = mode == 'X' ? CTL_EDIT_REMOVE : mode == '#' ? CTL_EDIT_COMMENT : CTL_EDIT_SET;
+    enum ctl_edit_kind kind = how == 'X' ? CTL_EDIT_REMOVE : how == '#' ? CTL_EDIT_COMMENT : CTL_EDIT_SET;
     char path[PATH_BYTES];
-    struct buf why;
-
-    buf_init(&why, CONFIG_LINE_MAX);
-    (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
-    int r = ctl_edit_main_cf(path, kind, words, count, &why);
-    if (r != 0) {
-        (void)fprintf(stderr, "postconf: fatal: %s\n", why.n > 0 ? buf_str(&why) : gw_strerror(r));
-    }
-    buf_free(&why);
-    return r == 0 ? 0 : STATUS_FAILED;
-}
-
-static int
-show(struct view *view, const char *directory, int mode, char **words)
-{
     struct bytes rest, line;
     struct buf why;
-    int r, status = STATUS_FAILED;
 
+    if (count == 0) {
+        postconf_fatal("%s", how == 'e' ? "-e requires name=value argument" : "missing service argument");
+    }
     buf_init(&why, CONFIG_LINE_MAX);
-    r = view->defaults ? config_read_defaults(directory, &view->config)
-                       : config_read(directory, &view->config, &why);
+    (void)snprintf(path, sizeof(path), "%s/main.cf", pc->directory);
+    int r = ctl_edit_main_cf(path, kind, words, count, &why);
+    if (r != 0) {
+        postconf_fatal("%s", why.n > 0 ? buf_str(&why) : gw_strerror(r));
+    }
     rest = bytes_buf(&why);
     while (bytes_next_line(&rest, &line)) {
-        (void)fprintf(stderr, "postconf: %s%.*s\n", r == 0 ? "" : "fatal: ", BYTES_FMT(line));
+        postconf_warn("%.*s", BYTES_FMT(line));
     }
-    if (r == 0) {
-        status = mode != 0          ? print_services(view, mode, words)
-                 : words[0] != NULL ? print_named(view, words)
-                                    : print_all(view);
-    }
-    config_free(&view->config);
     buf_free(&why);
-    return status;
+    return 0;
+}
+
+/* Defaults of this machine; main.cf's names decide some of them. */
+static void
+read_defaults(struct postconf *pc)
+{
+    struct buf why;
+
+    buf_init(&why, 16 * CONFIG_LINE_MAX);
+    if (((pc->show & SHOW_DEFAULTS) != 0 || config_read(pc->directory, &pc->defaults, &why) != 0) &&
+        config_read_defaults(pc->directory, &pc->defaults) != 0) {
+        postconf_fatal("out of memory");
+    }
+    buf_free(&why);
+}
+
+static int
+show(struct postconf *pc, char mode, const struct postconf_settings *overrides, char **words)
+{
+    if ((pc->show & SHOW_DEFAULTS) == 0) {
+        postconf_read_main(pc);
+    }
+    for (size_t i = 0; i < overrides->count; i++) {
+        postconf_settings_put(&pc->main, bytes_str(overrides->list[i].name),
+                              bytes_str(overrides->list[i].value));
+    }
+    postconf_read_master(pc, mode != 'p');
+    read_defaults(pc);
+    postconf_register(pc);
+    if ((pc->show & SHOW_DEFAULTS) == 0) {
+        postconf_register_user(pc);
+    }
+    if (mode == 'M') {
+        postconf_show_rows(pc, words);
+    } else if (mode == 'F') {
+        postconf_show_fields(pc, words);
+    } else if (mode == 'P') {
+        postconf_show_options(pc, words);
+    } else {
+        postconf_show_params(pc, words);
+    }
+    if ((pc->show & SHOW_DEFAULTS) == 0) {
+        postconf_flag_unused(pc);
+    }
+    return 0;
+}
+
+static int
+run(struct postconf *pc, const struct options *options, char mode, char **words, size_t count)
+{
+    int how = options->given['X'] ? 'X' : options->given['#'] ? '#' : options->given['e'] ? 'e' : 0;
+
+    switch (mode) {
+    case 'a':
+        (void)puts("cyrus\ndovecot");
+        return 0;
+    case 'A':
+        (void)puts("cyrus");
+        return 0;
+    case 'l':
+        (void)puts("flock\nfcntl\ndotlock");
+        return 0;
+    case 'm':
+        return print_types();
+    case 'T':
+        return print_tls(options->tls_mode);
+    case 'b':
+    case 't':
+        postconf_fatal("bounce templates cannot be changed in this version");
+    default:
+        break;
+    }
+    if (how != 0 && mode == 'p') {
+        return edit_main(pc, how, words, count);
+    }
+    if (how != 0) {
+        postconf_edit_master(pc, mode, how, words);
+        return 0;
+    }
+    return show(pc, mode, &options->overrides, words);
 }
 
 int
 ctl_postconf(int argc, char **argv)
 {
-    struct view *view = calloc(1, sizeof(*view));
-    const char *directory;
-    int mode, status = STATUS_FAILED;
+    struct postconf pc = {0};
+    struct options options = {0};
 
-    if (view == NULL || pid_file_directory(&argc, argv, &directory) != 0 ||
-        !take_options(view, argc, argv, &mode)) {
-        free(view);
+    log_command("postconf");
+    if (pid_file_directory(&argc, argv, &pc.directory) != 0 || !take_options(&pc, &options, argc, argv)) {
         return print_usage();
     }
     char **words = argv + optind;
-    if (mode == 'E') {
-        (void)fputs("postconf: fatal: editing of master.cf is not built; edit the file\n", stderr);
-    } else if (mode == 'm') {
-        status = print_types();
-    } else if (mode == 'e' || mode == 'X' || mode == '#') {
-        status = edit(directory, mode, words, (size_t)(argc - optind));
-    } else if (mode == 0 && words[0] != NULL && strchr(words[0], '=') != NULL) {
-        status = edit(directory, 'e', words, (size_t)(argc - optind)); /* -e may be left out */
-    } else {
-        status = show(view, directory, mode, words);
+    /* -e may be left out before a value. */
+    if (words[0] != NULL && strchr(words[0], '=') != NULL &&
+        !(options.given['a'] || options.given['A'] || options.given['b'] || options.given['t'] ||
+          options.given['l'] || options.given['m'] || options.given['T'])) {
+        options.given['e'] = true;
     }
-    free(view);
+    char mode = check_options(&options);
+    int status = run(&pc, &options, mode, words, (size_t)(argc - optind));
+
+    config_free(&pc.defaults);
     return fflush(stdout) == 0 ? status : STATUS_FAILED;
 }

@@ -1,0 +1,225 @@
+/*
+ * ctl_postconf_user - names of one's own in main.cf and master.cf that serve a purpose: another value refers
+ * to them, they are restriction classes, or they describe a table ("mysql:name").
+ *
+ * Before: ctl_postconf_param.c knows the built-in names; after: what is left is flagged as unused.
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "config/expand.h"
+#include "ctl/ctl_postconf_private.h"
+
+enum { NAME_BYTES = 512 };
+
+/* The settings of a table whose definition stands in main.cf, behind "name_" (ldap_table(5) and its kin). */
+static const char *const LDAP[] = {"bind",
+                                   "bind_dn",
+                                   "bind_pw",
+                                   "cache",
+                                   "cache_expiry",
+                                   "cache_size",
+                                   "chase_referrals",
+                                   "debuglevel",
+                                   "dereference",
+                                   "domain",
+                                   "expansion_limit",
+                                   "leaf_result_attribute",
+                                   "query_filter",
+                                   "recursion_limit",
+                                   "result_attribute",
+                                   "result_filter",
+                                   "result_format",
+                                   "sasl_authz_id",
+                                   "sasl_mechs",
+                                   "sasl_minssf",
+                                   "sasl_realm",
+                                   "scope",
+                                   "search_base",
+                                   "server_host",
+                                   "server_port",
+                                   "size_limit",
+                                   "special_result_attribute",
+                                   "start_tls",
+                                   "terminal_result_attribute",
+                                   "timeout",
+                                   "tls_ca_cert_dir",
+                                   "tls_ca_cert_file",
+                                   "tls_cert",
+                                   "tls_cipher_suite",
+                                   "tls_key",
+                                   "tls_random_file",
+                                   "tls_require_cert",
+                                   "version",
+                                   NULL},
+                         *const MYSQL[] = {"additional_conditions",
+                                           "dbname",
+                                           "domain",
+                                           "expansion_limit",
+                                           "hosts",
+                                           "option_file",
+                                           "option_group",
+                                           "password",
+                                           "query",
+                                           "require_result_set",
+                                           "result_format",
+                                           "select_field",
+                                           "table",
+                                           "tls_CAfile",
+                                           "tls_CApath",
+                                           "tls_cert_file",
+                                           "tls_ciphers",
+                                           "tls_key_file",
+                                           "tls_verify_cert",
+                                           "user",
+                                           "where_field",
+                                           NULL},
+                         *const PGSQL[] = {"additional_conditions",
+                                           "dbname",
+                                           "domain",
+                                           "expansion_limit",
+                                           "hosts",
+                                           "password",
+                                           "query",
+                                           "result_format",
+                                           "select_field",
+                                           "select_function",
+                                           "table",
+                                           "user",
+                                           "where_field",
+                                           NULL},
+                         *const SQLITE[] =
+                             {"additional_conditions", "dbpath",       "domain", "expansion_limit", "query",
+                              "result_format",         "select_field", "table",  "where_field",     NULL},
+                         *const MEMCACHE[] = {"backup",      "data_size_limit", "domain",  "flags",
+                                              "key_format",  "line_size_limit", "max_try", "memcache",
+                                              "retry_pause", "timeout",         "ttl",     NULL};
+
+static const struct {
+    const char *type;
+    const char *const *suffixes;
+} TABLES[] = {
+    {"ldap", LDAP}, {"mysql", MYSQL}, {"pgsql", PGSQL}, {"sqlite", SQLITE}, {"memcache", MEMCACHE},
+};
+
+struct scan {
+    struct postconf *pc;
+    struct postconf_settings *own; /* of a row, or NULL */
+};
+
+/* A name that has a use; false: nobody sets it. */
+static bool
+use_name(struct scan *scan, struct bytes name)
+{
+    struct postconf_settings *own = scan->own;
+
+    if (postconf_find_param(scan->pc, name) != NULL) {
+        return true;
+    }
+    for (size_t i = 0; own != NULL && i < own->count; i++) {
+        if (bytes_equal(name, bytes_str(own->list[i].name))) {
+            own->list[i].used = true;
+            return true;
+        }
+    }
+    if (postconf_settings_find(&scan->pc->main, name) == NULL) {
+        return false;
+    }
+    postconf_add_param(scan->pc, postconf_copy(name), CLASS_USER, NULL);
+    return true;
+}
+
+static int
+visit_name(void *context, struct bytes name, struct buf *out)
+{
+    struct scan *scan = context;
+
+    (void)out;
+    if (!use_name(scan, name)) {
+        postconf_warn("%s/%s: undefined parameter: %.*s", scan->pc->directory,
+                      scan->own != NULL ? "master.cf" : "main.cf", BYTES_FMT(name));
+    }
+    return 0;
+}
+
+static void
+scan_value(struct scan *scan, const char *value)
+{
+    struct buf why;
+
+    buf_init(&why, CONFIG_LINE_MAX);
+    if (expand_scan(bytes_str(value), visit_name, scan, &why) != 0 && why.n > 0) {
+        postconf_warn("%s", buf_str(&why));
+    }
+    buf_free(&why);
+}
+
+static void
+use_settings_of_table(struct scan *scan, struct bytes name, const char *const *suffixes)
+{
+    char text[NAME_BYTES];
+
+    for (; *suffixes != NULL; suffixes++) {
+        int n = snprintf(text, sizeof(text), "%.*s_%s", BYTES_FMT(name), *suffixes);
+
+        if (n > 0 && n < NAME_BYTES) {
+            (void)use_name(scan, bytes_of(text, (size_t)n));
+        }
+    }
+}
+
+static void
+scan_tables(struct scan *scan, const char *value)
+{
+    struct bytes rest = bytes_str(value), word;
+
+    while (bytes_next_token(&rest, ", \t\r\n{}", &word)) {
+        if (bytes_has_prefix_nocase(word, BYTES_LIT("proxy:"))) {
+            word = bytes_sub(word, 6, word.n);
+        }
+        ptrdiff_t colon = bytes_index(word, ':');
+        struct bytes name = bytes_sub(word, (size_t)(colon + 1), word.n);
+
+        if (colon <= 0 || name.n == 0 || name.p[0] == '/' || name.p[0] == '.') {
+            continue;
+        }
+        for (size_t i = 0; i < sizeof(TABLES) / sizeof(TABLES[0]); i++) {
+            if (bytes_equal(bytes_sub(word, 0, (size_t)colon), bytes_str(TABLES[i].type))) {
+                use_settings_of_table(scan, name, TABLES[i].suffixes);
+            }
+        }
+    }
+}
+
+static void
+scan_classes(struct scan *scan, const struct postconf_settings *settings)
+{
+    const char *classes = postconf_settings_find(settings, BYTES_LIT("smtpd_restriction_classes"));
+    struct bytes rest = bytes_str(classes), word;
+
+    while (bytes_next_token(&rest, ", \t\r\n", &word)) {
+        (void)use_name(scan, word);
+    }
+}
+
+static void
+scan_settings(struct scan *scan, const struct postconf_settings *settings)
+{
+    scan_classes(scan, settings);
+    for (size_t i = 0; i < settings->count; i++) {
+        scan_value(scan, settings->list[i].value);
+        scan_tables(scan, settings->list[i].value);
+    }
+}
+
+void
+postconf_register_user(struct postconf *pc)
+{
+    struct scan scan = {.pc = pc};
+
+    scan_settings(&scan, &pc->main);
+    for (size_t i = 0; i < pc->rows.count; i++) {
+        scan.own = &pc->rows.list[i].own;
+        scan_settings(&scan, scan.own);
+    }
+}
