@@ -82,14 +82,14 @@ refuse_lookup(struct restriction_run *run)
 }
 
 static enum restriction_step
-check_destination(struct restriction_run *run, int code, const char *dsn, enum restriction_step when_ours)
+check_destination(struct restriction_run *run, int code, const char *dsn)
 {
     if (!run->facts->has_recipient) {
         return STEP_DUNNO;
     }
     switch (find_destination(run)) {
     case DESTINATION_OURS:
-        return when_ours;
+        return STEP_DUNNO;
     case DESTINATION_FOREIGN:
         return refuse_relay(run, code, dsn);
     case DESTINATION_CANNOT_TELL:
@@ -102,15 +102,14 @@ enum restriction_step
 restriction_unauth_destination(struct restriction_run *run, const struct restriction_item *item)
 {
     (void)item;
-    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1",
-                             STEP_DUNNO);
+    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1");
 }
 
 enum restriction_step
 restriction_defer_unauth_destination(struct restriction_run *run, const struct restriction_item *item)
 {
     (void)item;
-    return check_destination(run, 454, "4.7.1", STEP_DUNNO);
+    return check_destination(run, 454, "4.7.1");
 }
 
 enum restriction_step
@@ -139,12 +138,24 @@ restriction_check_relay_domains(struct restriction_run *run, const struct restri
     enum address_class class;
 
     (void)item;
+    if (!run->facts->has_recipient) {
+        return STEP_DUNNO;
+    }
     if (session->name_state == CLIENT_NAME_OK &&
         router_class(run->set->router, bytes_str(session->name), &class) == 0 && class == CLASS_RELAY) {
         return STEP_PERMIT;
     }
-    return check_destination(run, (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1",
-                             STEP_PERMIT);
+    switch (find_destination(run)) {
+    case DESTINATION_OURS:
+        return STEP_PERMIT;
+    case DESTINATION_FOREIGN: /* in other words than reject_unauth_destination says it */
+        return restriction_refuse(run, SUBJECT_RECIPIENT,
+                                  (int)config_int(run->view, P_relay_domains_reject_code), "5.7.1",
+                                  "Relay access denied");
+    case DESTINATION_CANNOT_TELL:
+        break;
+    }
+    return refuse_lookup(run);
 }
 
 /* Is one of the domain's MX hosts this gateway? */
