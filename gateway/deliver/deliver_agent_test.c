@@ -88,7 +88,7 @@ load(void)
         "list one, two@far.test, \"odd name\"@far.test\none three\nthree final\nself self, copy@far.test\n"
         "me me\nring1 ring2\nring2 ring1\nprogram \"|/bin/x -y z\"\nnobody2 noone\nempty ,\n"
         "builtin |exit 75\nshell \"|echo gone; exit 67\"\ndsn \"|echo 4.2.2 full; exit 1\"\n"
-        "null /dev/null\nfile %s/mail/file\nboth %s/mail/file, me, %s/mail/file\n"
+        "null /dev/null\nlost /nonexistent/dir/file\nfile %s/mail/file\nboth %s/mail/file, me, %s/mail/file\n"
         "worse me, \"|exit 75\"\nincluded :include:%s/inc\nrestricted :include:%s/inccmd\n"
         "relative :include:inc\nworld :include:%s/incworld\nnofile :include:%s/none\n",
         top, top, top, top, top, top, top);
@@ -236,10 +236,11 @@ static const struct {
     {"both@local.test", DELIVERY_BOUNCED, "5.1.1", "unknown user: \"me\""},
     {"worse@local.test", DELIVERY_DEFERRED, "4.3.0", "temporary failure"},
     {"restricted@local.test", DELIVERY_BOUNCED, "5.7.1", "mail to command is restricted"},
-    {"relative@local.test", DELIVERY_BOUNCED, "5.3.5", ":include:inc uses a relative path"},
-    {"world@local.test", DELIVERY_BOUNCED, "5.3.5", "is world writable"},
-    {"nofile@local.test", DELIVERY_BOUNCED, "5.3.5", "cannot open file"},
-    {"empty@local.test", DELIVERY_BOUNCED, "5.2.4", "expands to nothing"},
+    {"relative@local.test", DELIVERY_BOUNCED, "5.3.5", "mail system configuration error"},
+    {"world@local.test", DELIVERY_BOUNCED, "5.3.5", "mail system configuration error"},
+    {"nofile@local.test", DELIVERY_BOUNCED, "5.3.5", "mail system configuration error"},
+    {"empty@local.test", DELIVERY_DEFERRED, "4.3.0", "alias database unavailable"},
+    {"lost@local.test", DELIVERY_BOUNCED, "5.2.0", "cannot append message to file /nonexistent/dir/file: "},
     {"../../etc/x@local.test", DELIVERY_BOUNCED, "5.1.1", "unknown user"},
     {"-x@local.test", DELIVERY_BOUNCED, "5.1.1", "unknown user"},
 };
@@ -285,11 +286,12 @@ test_items(void)
         {"|/bin/cmd a b, x", "[|/bin/cmd a b][x]"},
         {" :include:/a b , \"/file name\"", "[:include:/a b][/file name]"},
         {"Ana Lopez <ana@x>, <b@c>", "[ana@x][b@c]"},
-        {"\\a, \"a b\"@c, \"a b\", \"ab\"", "[\\a][\"a b\"@c][\"a b\"][ab]"},
+        {"\\a, \"a b\"@c, \"a b\", \"ab\"", "[\\a][a b@c][a b][ab]"},
         {",, ,", ""},
-        {"\"", "[\"]"},
-        {"\"a\\", "[\"a\\]"},
-        {"<", "[<]"},
+        {"\"", ""},
+        {"ana prog \tx@y,z", "[ana][prog][x@y][z]"},
+        {"\"a\\", "[a\\]"},
+        {"<", ""},
     };
     struct arena *arena = arena_new(65536);
 

@@ -156,59 +156,125 @@ deliver_alias_find(struct deliver_run *run, struct bytes name, struct bytes *val
     return r;
 }
 
-/* Without the quotes of "|command" and ":include:/file"; those of "a b"@domain belong to the address. */
-static struct bytes
-unquote(struct arena *arena, struct bytes item)
+/* The end of the item that begins at *rest: a comma or line end that no quotes protect. */
+static size_t
+item_end(struct bytes rest)
 {
-    uint8_t *copy;
+    bool quoted = false;
     size_t n = 0;
 
-    if (item.n < 2 || item.p[0] != '"' || item.p[item.n - 1] != '"' ||
-        (copy = arena_alloc(arena, item.n)) == NULL) {
-        return item;
-    }
-    for (size_t i = 1; i + 1 < item.n; i++) {
-        if (item.p[i] == '\\' && i + 2 < item.n) {
-            i++;
-        } else if (item.p[i] == '"') {
-            return item; /* "a" <b> or the like: not one quoted whole */
+    for (; n < rest.n && (quoted || (rest.p[n] != ',' && rest.p[n] != '\n')); n++) {
+        if (rest.p[n] == '\\' && n + 1 < rest.n) {
+            n++;
+        } else if (rest.p[n] == '"') {
+            quoted = !quoted;
         }
+    }
+    return n < rest.n ? n : rest.n;
+}
+
+/* "|command", "/file" and ":include:/file" are one item to its end, blanks and all. */
+static bool
+is_place(struct bytes item)
+{
+    return item.n > 0 &&
+           (item.p[0] == '|' || item.p[0] == '/' || bytes_has_prefix_nocase(item, BYTES_LIT(":include:")));
+}
+
+/* What is in the quotes that begin at p[0]; *end_r is behind them. */
+static struct bytes
+quoted_text(struct arena *arena, struct bytes item, size_t *end_r)
+{
+    uint8_t *copy = arena_alloc(arena, item.n + 1);
+    size_t n = 0, i = 1;
+
+    for (; copy != NULL && i < item.n && item.p[i] != '"'; i++) {
+        i += item.p[i] == '\\' && i + 1 < item.n;
         copy[n++] = item.p[i];
     }
-    /* "a b" without a domain stays quoted: it is an address, not a place. */
-    return n > 0 && strchr("|/:", copy[0]) != NULL && copy[0] != '\0' ? bytes_of(copy, n)
-           : memchr(copy, ' ', n) == NULL                             ? bytes_of(copy, n)
-                                                                      : item;
+    *end_r = i + 1 < item.n ? i + 1 : item.n;
+    return bytes_of(copy, n);
+}
+
+/* The address without quotes, as the program keeps them, up to a blank or `stop`. A backslash in front stays.
+ */
+static struct bytes
+bare_address(struct arena *arena, struct bytes item, uint8_t stop, size_t *end_r)
+{
+    uint8_t *copy = arena_alloc(arena, item.n + 1);
+    size_t n = 0, i = 0;
+    bool quoted = false;
+
+    for (; copy != NULL && i < item.n; i++) {
+        uint8_t c = item.p[i];
+
+        if (!quoted && (c == ' ' || c == '\t' || c == stop)) {
+            break;
+        }
+        if (c == '\\' && i > 0 && i + 1 < item.n) {
+            c = item.p[++i];
+        } else if (c == '"') {
+            quoted = !quoted;
+            continue;
+        }
+        copy[n++] = c;
+    }
+    *end_r = i;
+    return bytes_of(copy, n);
+}
+
+/* Where "<" opens an address behind a name; -1: nowhere. */
+static ptrdiff_t
+angle(struct bytes item)
+{
+    bool quoted = false;
+
+    for (size_t i = 0; i < item.n; i++) {
+        if (item.p[i] == '\\') {
+            i++;
+        } else if (item.p[i] == '"') {
+            quoted = !quoted;
+        } else if (item.p[i] == '<' && !quoted) {
+            return (ptrdiff_t)i;
+        }
+    }
+    return -1;
 }
 
 bool
 deliver_alias_next(struct arena *arena, struct bytes *rest, struct bytes *item_r)
 {
     while (rest->n > 0) {
-        bool quoted = false;
-        size_t n = 0;
+        size_t end = item_end(*rest), used = 0, blanks = 0;
+        struct bytes item = bytes_sub(*rest, 0, end);
 
-        for (; n < rest->n && (quoted || (rest->p[n] != ',' && rest->p[n] != '\n')); n++) {
-            if (rest->p[n] == '\\' && n + 1 < rest->n) {
-                n++;
-            } else if (rest->p[n] == '"') {
-                quoted = !quoted;
-            }
+        while (blanks < item.n &&
+               (item.p[blanks] == ' ' || item.p[blanks] == '\t' || item.p[blanks] == '\r')) {
+            blanks++;
         }
-        n = n < rest->n ? n : rest->n;
-        struct bytes item = bytes_trim(bytes_sub(*rest, 0, n));
-
-        *rest = bytes_sub(*rest, n + 1, rest->n);
-        item = bytes_trim(unquote(arena, item));
-        if (item.n > 1 && item.p[item.n - 1] == '>' && bytes_index(item, '<') >= 0 &&
-            strchr("|/:", item.p[0]) == NULL) {
-            size_t open = (size_t)bytes_rindex(item, '<');
-
-            item = bytes_trim(bytes_sub(item, open + 1, item.n - open - 2)); /* "Name <address>" */
+        item = bytes_trim(bytes_sub(item, blanks, item.n));
+        if (item.n == 0) {
+            *rest = bytes_sub(*rest, end + 1, rest->n);
+            continue;
         }
-        if (item.n > 0) {
-            *item_r = item;
+        struct bytes text = item.p[0] == '"' ? quoted_text(arena, item, &used) : item;
+        ptrdiff_t open = angle(item);
+
+        if (is_place(text)) {
+            *item_r = text;
+            used = item.n;
+        } else if (open >= 0) {
+            *item_r = bare_address(arena, bytes_sub(item, (size_t)open + 1, item.n), '>', &used);
+            used = item.n;
+        } else {
+            *item_r = bare_address(arena, item, '\0', &used);
+        }
+        *rest = bytes_sub(*rest, used == item.n ? end + 1 : blanks + used, rest->n);
+        if (item_r->n > 0) {
             return true;
+        }
+        if (used == 0) {
+            *rest = bytes_sub(*rest, 1, rest->n); /* a NUL: nothing an address may hold */
         }
     }
     return false;

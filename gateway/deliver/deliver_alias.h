@@ -24,8 +24,9 @@ void deliver_alias_close(struct deliver_local *local);
  * said. */
 int deliver_alias_find(struct deliver_run *run, struct bytes name, struct bytes *value_r,
                        const struct deliver_alias_source **source_r);
-/* The next item of a list: separated by commas, "quoted" parts kept together. A copy without the quotes
- * around the whole or its begin, in the arena; false at the end. */
+/* The next item of a list: "|command", "/file", ":include:/file" without the quotes around them, or an
+ * address without quotes and name. They are separated by commas, addresses also by blanks. Lies in the list
+ * or in the arena; false at the end. */
 bool deliver_alias_next(struct arena *arena, struct bytes *rest, struct bytes *item_r);
 
 #endif

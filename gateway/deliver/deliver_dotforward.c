@@ -117,8 +117,8 @@ deliver_include_run(struct deliver_run *run, const struct deliver_step *step, st
     struct bytes text;
 
     if (name == NULL || name[0] != '/' || path.n >= PATH_MAX || bytes_index(path, '\0') >= 0) {
-        deliver_run_say(run, DELIVERY_BOUNCED, "5.3.5", ":include:%s uses a relative path",
-                        name != NULL ? name : "");
+        log_warning("local", ":include:%s uses a relative path", name != NULL ? name : "");
+        deliver_run_say(run, DELIVERY_BOUNCED, "5.3.5", "mail system configuration error");
         return;
     }
     next.level++;
@@ -136,9 +136,11 @@ deliver_include_run(struct deliver_run *run, const struct deliver_step *step, st
         (void)deliver_expand_lines(run, &next, text);
         break;
     case DELIVER_USERFILE_LATER:
-        deliver_run_say(run, DELIVERY_DEFERRED, "4.3.0", "%s", why);
+        log_warning("local", ":include: %s", why);
+        deliver_run_say(run, DELIVERY_DEFERRED, "4.3.0", "cannot read an :include: file");
         break;
     default:
-        deliver_run_say(run, DELIVERY_BOUNCED, "5.3.5", "%s", why);
+        log_warning("local", ":include: %s", why);
+        deliver_run_say(run, DELIVERY_BOUNCED, "5.3.5", "mail system configuration error");
     }
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "deliver/deliver_alias.h"
 #include "deliver/deliver_forward.h"
 #include "deliver/deliver_seen.h"
@@ -238,6 +239,7 @@ try_alias(struct deliver_run *run, const struct deliver_step *step, struct bytes
         return r != GW_ERR_NOTFOUND;
     }
     if (step->level > DELIVER_LEVEL_MAX) {
+        log_warning("local", "alias database loop for %.*s", BYTES_FMT(bytes_sub(name, 0, 200)));
         deliver_run_say(run, DELIVERY_BOUNCED, "5.4.6", "alias database loop for %.*s",
                         BYTES_FMT(bytes_sub(name, 0, 200)));
         return true;
@@ -250,7 +252,9 @@ try_alias(struct deliver_run *run, const struct deliver_step *step, struct bytes
     next.origin = DELIVER_FROM_ALIAS;
     next.user_rights = source->is_root ? NULL : &source->user;
     if (take_list_owner(run, &next, name) && deliver_expand_list(run, &next, value) == 0) {
-        deliver_run_say(run, DELIVERY_BOUNCED, "5.2.4", "alias expands to nothing");
+        log_warning("local", "no recipient in alias lookup result for %.*s",
+                    BYTES_FMT(bytes_sub(name, 0, 200)));
+        deliver_run_say(run, DELIVERY_DEFERRED, "4.3.0", "alias database unavailable");
     }
     return true;
 }

@@ -77,6 +77,21 @@ take_fcntl_lock(const struct deliver_mbox *mbox, int fd)
     return GW_ERR_TIMEOUT;
 }
 
+/* A file of an alias that cannot be there is the alias's mistake: it would be so next time. */
+static void
+cannot_open(const struct deliver_mbox *mbox, const char *what, struct deliver_outcome *outcome)
+{
+    bool is_final = errno == ENOENT || errno == ENOTDIR || errno == EISDIR || errno == EACCES ||
+                    errno == EPERM || errno == ELOOP || errno == ENXIO;
+
+    if (mbox->is_file && is_final) {
+        deliver_outcome_set(outcome, DELIVERY_BOUNCED, "5.2.0", "cannot append message to file %s: %s",
+                            mbox->path, strerrordesc_np(errno));
+    } else {
+        (void)deliver_outcome_errno(outcome, what, mbox->path);
+    }
+}
+
 static void
 append_message(const struct deliver_mbox *mbox, int fd, struct deliver_outcome *outcome)
 {
@@ -128,7 +143,7 @@ store_locked(const struct deliver_mbox *mbox, struct deliver_outcome *outcome)
              MBOX_MODE);
 
     if (fd == -1) {
-        (void)deliver_outcome_errno(outcome, "open mailbox", mbox->path);
+        cannot_open(mbox, "open mailbox", outcome);
         return;
     }
     if (fstat(fd, &st) == 0 && is_device(mbox, &st)) {
@@ -174,7 +189,7 @@ deliver_mbox_store(void *context, struct deliver_outcome *outcome)
         if (r == GW_ERR_TIMEOUT) {
             errno = EEXIST;
         }
-        (void)deliver_outcome_errno(outcome, "create lock file for mailbox", mbox->path);
+        cannot_open(mbox, "create lock file for mailbox", outcome);
         return;
     }
     store_locked(mbox, outcome);

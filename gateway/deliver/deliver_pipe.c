@@ -11,28 +11,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "deliver/deliver_command.h"
 #include "deliver/deliver_transport.h"
+#include "message/address.h"
 
 enum {
     ARGUMENTS_MAX = 4096,
     ARGUMENT_BYTES_MAX = 1024 * 1024,
     ARENA_MAX = 4 * 1024 * 1024,
     FOLD_NEXTHOP = 1,
-    FOLD_USER = 2
+    FOLD_USER = 2,
+    QUOTE = 4,
 };
 
 struct deliver_pipe {
     unsigned form; /* enum deliver_form */
-    unsigned fold; /* flags h and u */
+    unsigned fold; /* flags h, u and q */
     char *user;    /* as configured */
     struct deliver_owner owner;
     bool owner_known;
-    const char *directory;
+    const char *directory, *root; /* directory=, chroot= */
     const char *null_sender;
     uint64_t size_limit;
     char *const *argv; /* templates; belongs to the configuration */
@@ -54,7 +57,7 @@ static const struct {
     {'u', 0, FOLD_USER},
     {'.', DELIVER_QUOTE_DOT, 0},
     {'>', DELIVER_QUOTE_FROM, 0},
-    {'q', 0, 0},
+    {'q', 0, QUOTE},
     {'X', 0, 0},
 };
 
@@ -105,6 +108,10 @@ read_user(struct deliver_pipe *pipe, const char *text)
         pipe->owner.gid = group.gr_gid;
         pipe->owner.group_count = 0;
     }
+    if (geteuid() == 0 && (pipe->owner.uid == 0 || pipe->owner.gid == 0)) {
+        log_warning("pipe", "user=%s: programs are not run with root privileges", text);
+        return;
+    }
     pipe->owner_known = true;
 }
 
@@ -123,10 +130,12 @@ read_attribute(struct deliver_pipe *pipe, const char *word, struct buf *why)
     }
     if (strncmp(word, "directory=", 10) == 0) {
         pipe->directory = word + 10;
+    } else if (strncmp(word, "chroot=", 7) == 0) {
+        pipe->root = word + 7;
     } else if (strncmp(word, "null_sender=", 12) == 0) {
         pipe->null_sender = word + 12;
     } else if (strncmp(word, "eol=", 4) == 0) {
-        pipe->form |= strcmp(word + 4, "\\r\\n") == 0 ? DELIVER_CRLF : 0u;
+        pipe->form |= strcmp(word + 4, "\\r\\n") == 0 ? DELIVER_CRLF : 0u; /* "\n" is what it is anyway */
     } else if (strncmp(word, "size=", 5) == 0 && bytes_to_u64(bytes_str(word + 5), &number) == 0) {
         pipe->size_limit = number;
     } else {
@@ -134,25 +143,6 @@ read_attribute(struct deliver_pipe *pipe, const char *word, struct buf *why)
         return GW_ERR_CONFIG;
     }
     return 0;
-}
-
-static int64_t
-time_limit(const struct deliver_transport *transport)
-{
-    char name[128];
-    uint64_t seconds;
-    const char *value = NULL;
-
-    (void)snprintf(name, sizeof(name), "%s_time_limit", transport->name);
-    value = config_user(transport->view, name);
-    struct bytes digits = bytes_str(value);
-    if (digits.n > 0 && digits.p[digits.n - 1] == 's') {
-        digits.n--;
-    }
-    if (value != NULL && bytes_to_u64(digits, &seconds) == 0 && seconds > 0 && seconds < 1000000) {
-        return (int64_t)seconds * 1000;
-    }
-    return config_int(transport->view, P_command_time_limit) * 1000;
 }
 
 int
@@ -179,7 +169,7 @@ deliver_pipe_open(const struct config *config, struct deliver_transport *transpo
         return GW_ERR_CONFIG;
     }
     pipe->argv = word;
-    pipe->limit_ms = time_limit(transport);
+    pipe->limit_ms = deliver_transport_time_limit(transport->view, transport->name);
     (void)snprintf(pipe->sent_text, sizeof(pipe->sent_text), "delivered via %s service", transport->name);
     return 0;
 }
@@ -290,18 +280,28 @@ address_part(struct run *run, struct bytes address, enum macro macro)
     }
 }
 
+/* A whole address as flags h, u and q want it. */
 static struct bytes
-folded_address(struct run *run, struct bytes address)
+whole_address(struct run *run, struct bytes address)
 {
     ptrdiff_t at = bytes_rindex(address, '@');
 
-    if (run->pipe->fold == 0 || at < 0) {
-        return address;
-    }
-    struct bytes local = address_part(run, address, MAILBOX);
-    struct bytes domain = address_part(run, address, DOMAIN);
+    if ((run->pipe->fold & (FOLD_NEXTHOP | FOLD_USER)) != 0 && at >= 0) {
+        struct bytes local = address_part(run, address, MAILBOX);
+        struct bytes domain = address_part(run, address, DOMAIN);
 
-    return bytes_str(arena_printf(run->arena, "%.*s@%.*s", BYTES_FMT(local), BYTES_FMT(domain)));
+        address = bytes_str(arena_printf(run->arena, "%.*s@%.*s", BYTES_FMT(local), BYTES_FMT(domain)));
+    }
+    if ((run->pipe->fold & QUOTE) != 0) {
+        struct buf quoted;
+
+        buf_init(&quoted, ARGUMENT_BYTES_MAX);
+        if (address_append_quoted(&quoted, address) == 0) {
+            address = arena_dup(run->arena, bytes_buf(&quoted));
+        }
+        buf_free(&quoted);
+    }
+    return address;
 }
 
 static struct bytes
@@ -329,6 +329,24 @@ client_fact(struct run *run, enum macro macro)
     }
 }
 
+/* The sender is not folded. */
+static struct bytes
+quoted_sender(struct run *run)
+{
+    struct bytes sender = run->task->job->envelope->sender;
+    struct buf quoted;
+
+    if ((run->pipe->fold & QUOTE) == 0) {
+        return sender;
+    }
+    buf_init(&quoted, ARGUMENT_BYTES_MAX);
+    if (address_append_quoted(&quoted, sender) == 0) {
+        sender = arena_dup(run->arena, bytes_buf(&quoted));
+    }
+    buf_free(&quoted);
+    return sender;
+}
+
 static struct bytes
 macro_value(struct run *run, enum macro macro, size_t index)
 {
@@ -337,11 +355,11 @@ macro_value(struct run *run, enum macro macro, size_t index)
 
     switch (macro) {
     case SENDER:
-        return envelope->sender.n > 0 ? envelope->sender : bytes_str(run->pipe->null_sender);
+        return envelope->sender.n == 0 ? bytes_str(run->pipe->null_sender) : quoted_sender(run);
     case RECIPIENT:
-        return folded_address(run, recipient->address);
+        return whole_address(run, recipient->address);
     case ORIGINAL:
-        return recipient->original;
+        return whole_address(run, recipient->original);
     case NEXTHOP:
         return fold(run, run->task->job->nexthop, (run->pipe->fold & FOLD_NEXTHOP) != 0);
     case SIZE:
@@ -473,13 +491,16 @@ is_refused(const struct run *run, struct deliver_outcome *outcome)
 static void
 run_program(struct run *run, struct deliver_outcome *outcome)
 {
-    static char *const ENVIRONMENT[] = {"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "SHELL=/bin/sh",
-                                        NULL};
+    const struct config *view = run->transport->view;
+    char *environment[] = {(char *)(uintptr_t) "PATH=/usr/bin:/bin", (char *)(uintptr_t) "LANG=C",
+                           arena_printf(run->arena, "MAIL_CONFIG=%s", config_directory(view)), NULL};
     struct deliver_message message;
     struct deliver_command command = {
         .argv = run->argv,
-        .environment = ENVIRONMENT,
-        .directory = run->pipe->directory,
+        .environment = environment,
+        .directory =
+            run->pipe->directory != NULL ? run->pipe->directory : config_str(view, P_queue_directory),
+        .root = run->pipe->root,
         .owner = &run->pipe->owner,
         .message = &message,
         .limit_ms = run->pipe->limit_ms,
@@ -487,7 +508,6 @@ run_program(struct run *run, struct deliver_outcome *outcome)
     };
 
     deliver_message_fill(&message, run->task, run->first, run->pipe->form);
-    message.recipient = folded_address(run, message.recipient);
     if ((run->pipe->form & DELIVER_DELIVERED_TO) && deliver_writer_has_loop(&message)) {
         deliver_outcome_set(outcome, DELIVERY_BOUNCED, "5.4.6", "mail forwarding loop for %.*s",
                             BYTES_FMT(bytes_sub(message.recipient, 0, 200)));

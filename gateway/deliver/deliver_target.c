@@ -227,8 +227,10 @@ fill_environment(struct deliver_run *run, const struct deliver_step *step, const
         {"SASL_USERNAME", bytes_str(facts->sasl_user)},
     };
 
-    environment[count++] = arena_printf(run->arena, "PATH=/usr/bin:/usr/local/bin:/bin");
-    environment[count] = NULL;
+    environment[count++] = arena_printf(run->arena, "PATH=/usr/bin:/bin");
+    environment[count++] = arena_printf(run->arena, "MAIL_CONFIG=%s", config_directory(run->transport->view));
+    environment[count++] = arena_printf(run->arena, "LANG=C");
+    environment[count] = NULL; /* a NULL before: out of memory, and the environment ends there */
     for (size_t i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++) {
         add_word(run, environment, &count, WORDS[i].name, WORDS[i].value);
     }

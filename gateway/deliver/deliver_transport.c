@@ -6,6 +6,7 @@
  */
 #include "deliver/deliver_transport.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,32 @@ deliver_transport_agent(const char *program)
         }
     }
     return NULL;
+}
+
+int64_t
+deliver_transport_time_limit(const struct config *view, const char *service)
+{
+    static const struct {
+        uint8_t letter;
+        int64_t seconds;
+    } UNITS[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    int64_t unit = 1;
+    uint64_t number;
+    char name[256];
+
+    (void)snprintf(name, sizeof(name), "%s_time_limit", service);
+    struct bytes text = bytes_str(config_user(view, name));
+    for (size_t i = 0; text.n > 0 && i < sizeof(UNITS) / sizeof(UNITS[0]); i++) {
+        if (text.p[text.n - 1] == UNITS[i].letter) {
+            unit = UNITS[i].seconds;
+            text.n--;
+            break;
+        }
+    }
+    if (text.n > 0 && bytes_to_u64(text, &number) == 0 && number > 0 && number < 1000000) {
+        return (int64_t)number * unit * 1000;
+    }
+    return config_int(view, P_command_time_limit) * 1000;
 }
 
 int

@@ -39,6 +39,9 @@ int deliver_transport_new(const struct config *config, size_t service, struct de
                           struct buf *why);
 void deliver_transport_free(struct deliver_transport **transport);
 
+/* SERVICE_time_limit in ms; command_time_limit when that is not set. */
+int64_t deliver_transport_time_limit(const struct config *view, const char *service);
+
 /* The agents' entries. */
 int deliver_virtual_open(const struct config *config, struct deliver_transport *transport, struct buf *why);
 void deliver_virtual_run(const struct deliver_transport *transport, struct deliver_task *task, unsigned slot);
