@@ -93,6 +93,16 @@ connect_syslog(void)
     return fd;
 }
 
+void
+log_leave_syslog(void)
+{
+    if (target.to_syslog && target.fd != -1) {
+        (void)close(target.fd);
+        target.fd = -1;
+        target.opened = false;
+    }
+}
+
 int
 log_open(const struct log_target *to)
 {
@@ -109,9 +119,7 @@ log_open(const struct log_target *to)
     target.host[strcspn(target.host, ".")] = '\0';
     tzset();
     if (to->file == NULL || to->file[0] == '\0') {
-        if (target.to_syslog && target.fd != -1) {
-            (void)close(target.fd);
-        }
+        log_leave_syslog();
         target.to_syslog = true;
         target.facility = facility_number(to->facility);
         target.fd = connect_syslog();

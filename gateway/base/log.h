@@ -24,6 +24,9 @@ struct log_target {
 
 /* Opens the target; before it, lines go to standard error. Returns 0 or GW_ERR_SYS. */
 int log_open(const struct log_target *target);
+/* Before a process lays out its descriptors anew: gives up the one to syslog, which log_open() makes again.
+ */
+void log_leave_syslog(void);
 int log_reopen(void);     /* after logrotate; only for targets opened by name */
 void log_stderr(bool on); /* switches also_stderr; before threads are started */
 /* What stands before a line on standard error: "postmap: warning: ...". Copied; "estafeta" without this. */

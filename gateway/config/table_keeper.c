@@ -297,6 +297,7 @@ leave_descriptors(int *ends, const struct table_keeper_request *request)
     enum { FIRST = 3 };
     int moved[TABLE_KEEPER_CHANNELS], next = FIRST;
 
+    log_leave_syslog(); /* its number is about to be a channel's */
     for (int i = 0; i < TABLE_KEEPER_CHANNELS; i++) {
         moved[i] = fcntl(ends[i], F_DUPFD_CLOEXEC, FIRST + TABLE_KEEPER_CHANNELS + 1);
         if (moved[i] == -1) {
