@@ -250,6 +250,12 @@ class Host:
             raise RuntimeError("%s: %d: %s" % (words, result.returncode, result.stderr.decode("utf-8", "replace")))
         return result
 
+    def spawn(self, *words):
+        """A program that runs on the host until the scenario ends; what it says on standard output is the caller's."""
+        process = subprocess.Popen(self._inside(*words), stdout=subprocess.PIPE)
+        _cleanups.append(process.kill)
+        return process
+
     def tool(self, name, *arguments, **more):
         """A command of the gateway (postmap, mailq, estafeta ...), on the host."""
         program = os.environ["ESTAFETA"]
