@@ -31,6 +31,8 @@ struct letter {
     struct envelope *envelope;
     const char *sender, *full_name;
     bool from_header;   /* -t */
+    bool is_extracting; /* recipients come from the header now */
+    int64_t extracted;
     bool dots_are_text; /* -i */
     struct buf input;   /* lines with CRLF */
     struct buf content; /* what is submitted */
@@ -64,7 +66,7 @@ add_recipient(struct letter *letter, struct bytes address)
     return r == 0 ? router_expand(letter->router, bytes_buf(&letter->address), add_expanded, letter) : r;
 }
 
-/* To, Cc, Bcc: every mailbox in it. */
+/* To, Cc, Bcc, an argument: every mailbox in it. */
 static int
 add_from_field(struct letter *letter, struct bytes value)
 {
@@ -73,6 +75,11 @@ add_from_field(struct letter *letter, struct bytes value)
 
     buf_init(&address, ENVELOPE_ADDRESS_MAX);
     while ((r = address_next_in_header(&value, &address)) == 1) {
+        if (letter->is_extracting &&
+            ++letter->extracted > config_int(letter->config, P_extract_recipient_limit)) {
+            r = GW_ERR_FULL;
+            break;
+        }
         if ((r = add_recipient(letter, bytes_buf(&address))) != 0) {
             break;
         }
@@ -303,8 +310,15 @@ send_letter(struct letter *letter, int argc, char **argv)
     for (int i = optind; i < argc && r == 0; i++) {
         r = add_from_field(letter, bytes_str(argv[i]));
     }
+    letter->is_extracting = true;
     if (r == 0 && (r = read_input(letter)) == 0) {
         r = write_content(letter);
+    }
+    if (r == GW_ERR_FULL) {
+        (void)fprintf(stderr,
+                      "sendmail: fatal: too many recipients in the header: extract_recipient_limit = %lld\n",
+                      (long long)config_int(letter->config, P_extract_recipient_limit));
+        return EX_DATAERR;
     }
     if (r == GW_ERR_LIMIT) {
         (void)fprintf(stderr, "sendmail: fatal: the message is too large\n");

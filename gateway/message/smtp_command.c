@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "message/address.h"
 
 static const struct {
     const char *name, *log_name;
@@ -111,37 +112,116 @@ smtp_command_parse(struct bytes line, struct smtp_command *command_r)
     return 0;
 }
 
-/* Copies the mailbox without the quotes and backslashes of a local part, which say nothing about the name
- * itself. */
-static int
-store_mailbox(struct smtp_command *command, struct bytes mailbox)
+/* Behind the comment that begins at `at` (RFC 5322 section 3.2.2, nested); 0 when it does not end. */
+static size_t
+skip_comment(struct bytes v, size_t at)
 {
-    size_t n = 0;
-    bool quoted = false;
+    size_t depth = 0;
 
-    for (size_t i = 0; i < mailbox.n; i++) {
+    for (size_t i = at; i < v.n; i++) {
+        if (v.p[i] == '\\') {
+            i++;
+        } else if (v.p[i] == '(') {
+            depth++;
+        } else if (v.p[i] == ')' && --depth == 0) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+struct mailbox_writer {
+    struct smtp_command *command;
+    size_t n;
+    size_t domain; /* offset behind the last @ outside quotes; 0: none yet */
+    bool has_gap;  /* blanks were left out just before */
+};
+
+static int
+put_mailbox_byte(struct mailbox_writer *writer, uint8_t c)
+{
+    if (writer->n >= sizeof(writer->command->storage)) {
+        return GW_ERR_LIMIT;
+    }
+    writer->command->storage[writer->n++] = c;
+    return 0;
+}
+
+/* Blanks and comments may stand around @ and the dots of an address, not between two words. */
+static int
+close_gap(struct mailbox_writer *writer, uint8_t c)
+{
+    uint8_t last = writer->n > 0 ? writer->command->storage[writer->n - 1] : '@';
+    bool joins = !writer->has_gap || c == '@' || c == '.' || last == '@' || last == '.';
+
+    writer->has_gap = false;
+    return joins ? 0 : GW_ERR_SYNTAX;
+}
+
+/* A byte outside quotes. Commas and semicolons would make it several addresses. */
+static int
+put_mailbox_plain(struct mailbox_writer *writer, uint8_t c)
+{
+    int r = c == ',' || c == ';' || c == '<' || c == '>' ? GW_ERR_SYNTAX : close_gap(writer, c);
+
+    if (r == 0 && (r = put_mailbox_byte(writer, c)) == 0 && c == '@') {
+        writer->domain = writer->n;
+    }
+    return r;
+}
+
+/* What stands behind the last @: a host name, or an address in brackets. Brackets belong nowhere else. */
+static bool
+is_domain_good(struct bytes mailbox, size_t at)
+{
+    struct bytes domain = bytes_sub(mailbox, at, mailbox.n);
+
+    if (at == 0) {
+        return bytes_index(mailbox, '[') < 0;
+    }
+    if (domain.n > 1 && domain.p[domain.n - 1] == '.') {
+        domain.n--; /* the root, as in DNS */
+    }
+    return bytes_index(bytes_sub(mailbox, 0, at), '[') < 0 &&
+           (address_is_literal(domain) || address_is_hostname(domain));
+}
+
+/* Copies the mailbox without comments, and without the quotes and backslashes of a local part, which say
+ * nothing about the name itself. */
+static int
+store_mailbox(struct smtp_command *command, struct bytes mailbox, bool strict)
+{
+    struct mailbox_writer writer = {.command = command};
+    bool quoted = false;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < mailbox.n; i++) {
         uint8_t c = mailbox.p[i];
 
         if (c == '"') {
+            r = quoted ? 0 : close_gap(&writer, c);
             quoted = !quoted;
-            continue;
+        } else if (c == '\\') {
+            r = ++i < mailbox.n ? put_mailbox_byte(&writer, mailbox.p[i]) : GW_ERR_SYNTAX;
+        } else if (quoted) {
+            r = put_mailbox_byte(&writer, c);
+        } else if (c == '(' || is_blank(c)) {
+            size_t end = c == '(' ? skip_comment(mailbox, i) : i + 1;
+
+            r = strict || end == 0 ? GW_ERR_SYNTAX : 0;
+            writer.has_gap = true;
+            i = end - 1; /* not used when it is 0 */
+        } else {
+            r = put_mailbox_plain(&writer, c);
         }
-        if (c == '\\') {
-            if (++i >= mailbox.n) {
-                return GW_ERR_SYNTAX;
-            }
-            c = mailbox.p[i];
-        }
-        if (n >= sizeof(command->storage)) {
-            return GW_ERR_LIMIT;
-        }
-        command->storage[n++] = c;
     }
-    if (quoted) {
-        return GW_ERR_SYNTAX;
+    command->path = bytes_of(command->storage, writer.n);
+    if (r == 0 && (quoted || (mailbox.n > 0 && writer.n == 0) ||
+                   (strict && writer.n > 0 && command->storage[0] == '@') ||
+                   (writer.n > 0 && !is_domain_good(command->path, writer.domain)))) {
+        r = GW_ERR_SYNTAX;
     }
-    command->path = bytes_of(command->storage, n);
-    return 0;
+    return r;
 }
 
 /* Offset of the first byte of `set` outside quotes, or v.n. */
@@ -238,7 +318,8 @@ smtp_command_path(struct smtp_command *command, struct bytes prefix, bool strict
         }
         rest = bytes_trim(rest);
     }
-    if ((r = take_path(&rest, strict, &path)) != 0 || (r = store_mailbox(command, strip_route(path))) != 0) {
+    if ((r = take_path(&rest, strict, &path)) != 0 ||
+        (r = store_mailbox(command, strip_route(path), strict)) != 0) {
         return r;
     }
     return parse_parameters(command, rest);

@@ -142,6 +142,10 @@ check_state(struct receive_session *session, bool *go_on_r)
         session->errors++;
         return receive_reply(session, 450, "4.7.1", "Error: too much mail from %s", address);
     }
+    if (!receive_room_is_there(&session->tools->shared->room, (uint64_t)session->port->queue_minfree,
+                               (uint64_t)session->port->message_size_limit)) {
+        return receive_reply(session, 452, "4.3.1", "Insufficient system storage");
+    }
     *go_on_r = true;
     return 0;
 }

@@ -75,6 +75,7 @@ read_settings(struct receive_port *port)
     port->scan_time_ms = config_int(view, P_scan_time_limit) * 1000;
     port->error_sleep_ms = config_int(view, P_smtpd_error_sleep_time) * 1000;
     port->message_size_limit = config_int(view, P_message_size_limit);
+    port->queue_minfree = config_int(view, P_queue_minfree);
     port->recipient_limit = config_int(view, P_smtpd_recipient_limit);
     port->recipient_overshoot_limit = config_int(view, P_smtpd_recipient_overshoot_limit);
     port->hopcount_limit = config_int(view, P_hopcount_limit);

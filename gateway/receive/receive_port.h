@@ -49,6 +49,7 @@ struct receive_port {
     int64_t scan_time_ms;
     int64_t error_sleep_ms;
     int64_t message_size_limit; /* 0: unlimited */
+    int64_t queue_minfree;
     int64_t recipient_overshoot_limit, recipient_limit;
     int64_t hopcount_limit;
     int64_t soft_error_limit, hard_error_limit, junk_command_limit;

@@ -314,6 +314,7 @@ receive_main(int argc, char **argv)
     process->shared.config = process->start.config;
     process->shared.slot = (unsigned)getpid() & 0x3fffff;
     process->shared.rates = rates_new();
+    receive_room_open(&process->shared.room, config_str(process->start.config, P_queue_directory));
     if (process->shared.rates == NULL || open_listeners(process) != 0 ||
         sigaction(SIGUSR1, &action, NULL) == -1) {
         return 1;

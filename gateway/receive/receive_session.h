@@ -19,6 +19,7 @@
 #include "policy/evidence.h"
 #include "policy/reinjection.h"
 #include "receive/receive_port.h"
+#include "receive/receive_room.h"
 
 enum {
     RECEIVE_REPLY_MAX = 2048,      /* bytes of one reply text */
@@ -31,6 +32,7 @@ enum {
 struct receive_shared {
     const struct config *config;
     struct rates *rates;
+    struct receive_room room;      /* on the queue's disk */
     atomic_int draining;           /* finish the session under way and go */
     atomic_uint_fast64_t sequence; /* for queue and session ids */
     unsigned slot;                 /* tells this process from others alive, in ids */
