@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "config/main_cf.h"
+#include "config/table_text.h"
 #include "config/table_type.h"
 
 struct entry {
@@ -81,31 +82,53 @@ static int
 take_text_line(void *context, struct bytes line, int number)
 {
     struct dictionary *d = context;
-    size_t n = 0;
+    struct bytes key, value;
 
-    while (n < line.n && line.p[n] != ' ' && line.p[n] != '\t') {
-        n++;
-    }
-    struct bytes key = bytes_sub(line, 0, n), value = bytes_trim(bytes_sub(line, n, line.n));
-    if (value.n == 0) {
-        log_warning("table", "%s, line %d: expected format: key whitespace value; ignoring this line",
+    switch (table_text_split(line, &key, &value)) {
+    case TABLE_TEXT_UNBALANCED:
+        log_warning("table", "%s, line %d: unbalanced '\"' in '%.*s' -- ignoring this line", d->path, number,
+                    BYTES_FMT(key));
+        return 0;
+    case TABLE_TEXT_NO_VALUE:
+        log_warning("table", "%s, line %d: expected format: key whitespace value -- ignoring this line",
                     d->path, number);
         return 0;
+    case TABLE_TEXT_ALIAS:
+        log_warning("table", "%s, line %d: record is in \"key: value\" format; is this an alias file?",
+                    d->path, number);
+        break;
+    case TABLE_TEXT_GOOD:
+        break;
     }
     return add_entry(d, key, value, (unsigned)number);
+}
+
+/* A source file says which lines do not count, as postmap does. */
+static void
+warn_duplicates(const struct dictionary *d)
+{
+    for (size_t i = 1; i < d->count; i++) {
+        if (strcmp(d->entries[i - 1].key, d->entries[i].key) == 0) {
+            log_warning("table", "%s, line %u: duplicate entry: \"%s\"", d->path, d->entries[i].line,
+                        d->entries[i].key);
+        }
+    }
 }
 
 static int
 finish_dictionary(struct dictionary *d, int r, void **state_r)
 {
+    if (r == 0 && d->count > 0) {
+        qsort(d->entries, d->count, sizeof(*d->entries), compare_entries);
+    }
+    if (r == 0 && d->path != NULL) {
+        warn_duplicates(d);
+    }
     d->error = NULL;
     d->path = NULL;
     if (r != 0) {
         close_dictionary(d);
         return r;
-    }
-    if (d->count > 0) {
-        qsort(d->entries, d->count, sizeof(*d->entries), compare_entries);
     }
     *state_r = d;
     return 0;

@@ -21,6 +21,7 @@
 #include "config/pid_file.h"
 #include "config/table.h"
 #include "config/table_build.h"
+#include "config/table_text.h"
 
 enum { STATUS_FAILED = 1, NAME_BYTES = 4096 };
 
@@ -141,25 +142,29 @@ static int
 take_entry(void *context, struct bytes line, int number)
 {
     struct job *job = context;
-    bool quoted = false;
-    size_t n = 0;
+    struct bytes key, value;
 
-    for (; n < line.n && (quoted || (line.p[n] != ' ' && line.p[n] != '\t')); n++) {
-        quoted ^= line.p[n] == '"';
-        n += line.p[n] == '\\' && quoted && n + 1 < line.n;
-    }
-    struct bytes value = bytes_trim(bytes_sub(line, n, line.n));
-    if (value.n == 0) {
+    switch (table_text_split(line, &key, &value)) {
+    case TABLE_TEXT_UNBALANCED:
+        (void)fprintf(stderr, "%s: warning: %s, line %d: unbalanced '\"' in '%.*s' -- ignoring this line\n",
+                      job->program, job->source, number, BYTES_FMT(key));
+        return 0;
+    case TABLE_TEXT_NO_VALUE:
         (void)fprintf(stderr, "%s: warning: %s, line %d: expected format: key whitespace value\n",
                       job->program, job->source, number);
         return 0;
+    case TABLE_TEXT_ALIAS:
+        if (!job->quiet) {
+            (void)fprintf(
+                stderr,
+                "%s: warning: %s, line %d: record is in \"key: value\" format; is this an alias file?\n",
+                job->program, job->source, number);
+        }
+        break;
+    case TABLE_TEXT_GOOD:
+        break;
     }
-    if (n > 0 && line.p[n - 1] == ':' && !job->quiet) {
-        (void)fprintf(
-            stderr, "%s: warning: %s, line %d: record is in \"key: value\" format; is this an alias file?\n",
-            job->program, job->source, number);
-    }
-    return put_entry(job, bytes_sub(line, 0, n), value, number);
+    return put_entry(job, key, value, number);
 }
 
 /* The table from its source, or (-i) from standard input on top of what is there. */
