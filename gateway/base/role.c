@@ -10,7 +10,7 @@ static const char *const NAMES[ROLE_COUNT] = {
     [ROLE_NONE] = "none",         [ROLE_MASTER] = "master", [ROLE_SCREEN] = "screen",
     [ROLE_RECEIVE] = "receive",   [ROLE_SCAN] = "scan",     [ROLE_POLICY] = "policy",
     [ROLE_QUEUE] = "queue",       [ROLE_RELAY] = "relay",   [ROLE_DELIVER] = "deliver",
-    [ROLE_RESOLVER] = "resolver", [ROLE_CTL] = "ctl",
+    [ROLE_RESOLVER] = "resolver", [ROLE_CTL] = "ctl",       [ROLE_SUBMIT] = "submit",
 };
 
 const struct role_edge ROLE_EDGES[] = {
@@ -20,7 +20,8 @@ const struct role_edge ROLE_EDGES[] = {
     {ROLE_POLICY, ROLE_QUEUE},     {ROLE_POLICY, ROLE_RESOLVER}, {ROLE_QUEUE, ROLE_POLICY},
     {ROLE_QUEUE, ROLE_RESOLVER},   {ROLE_RELAY, ROLE_QUEUE},     {ROLE_RELAY, ROLE_RESOLVER},
     {ROLE_RELAY, ROLE_POLICY},     {ROLE_DELIVER, ROLE_QUEUE},   {ROLE_DELIVER, ROLE_POLICY},
-    {ROLE_CTL, ROLE_QUEUE},        {ROLE_CTL, ROLE_POLICY},      {ROLE_NONE, ROLE_NONE},
+    {ROLE_CTL, ROLE_QUEUE},        {ROLE_CTL, ROLE_POLICY},      {ROLE_SUBMIT, ROLE_QUEUE},
+    {ROLE_NONE, ROLE_NONE},
 };
 
 const char *

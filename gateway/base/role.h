@@ -21,7 +21,8 @@ enum role {
     ROLE_RELAY,
     ROLE_DELIVER,
     ROLE_RESOLVER,
-    ROLE_CTL, /* commands of the operator: mailq, estafeta why, quarantine ... */
+    ROLE_CTL,    /* commands of the operator: mailq, estafeta why, quarantine ... */
+    ROLE_SUBMIT, /* sendmail, run by any user of this machine */
     ROLE_COUNT
 };
 

@@ -249,19 +249,11 @@ static void
 begin_envelope(struct letter *letter)
 {
     struct envelope *envelope = letter->envelope;
-    const char *filter = config_str(letter->config, P_content_filter);
 
     envelope->arrival_us = clock_wall_us();
     queue_id_make(envelope->queue_id, envelope->arrival_us, (uint64_t)getpid() << 8);
     envelope->local_origin = true;
     envelope->body = BODY_8BITMIME;
-    (void)snprintf(envelope->session.name, sizeof(envelope->session.name), "localhost");
-    (void)snprintf(envelope->session.ident, sizeof(envelope->session.ident), "%s", envelope->queue_id);
-    (void)snprintf(envelope->session.service, sizeof(envelope->session.service), "pickup");
-    /* The built-in scan answers SMTP sessions; a local user's own mail goes past it, as past postscreen. */
-    if (filter[0] != '\0' && strcmp(filter, "scan:") != 0) {
-        envelope->content_filter = arena_dup(envelope->arena, bytes_str(filter));
-    }
 }
 
 static int
@@ -273,12 +265,12 @@ submit(struct letter *letter)
 
     letter->envelope->size = letter->content.n;
     int n = snprintf(path, sizeof(path), "%s/jail/%s", config_str(letter->config, P_queue_directory),
-                     role_name(ROLE_CTL));
+                     role_name(ROLE_SUBMIT));
     if (n < 0 || (size_t)n >= sizeof(path) || chdir(path) == -1) {
         return GW_ERR_SYS;
     }
     fd = ipc_sealed_memfd("sendmail", bytes_buf(&letter->content));
-    door = reinjection_new(ROLE_CTL);
+    door = reinjection_new(ROLE_SUBMIT);
     if (fd != -1 && door != NULL) {
         r = reinjection_submit(door, letter->envelope, fd, clock_monotonic_ms() + SUBMIT_MS);
     }

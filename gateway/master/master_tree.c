@@ -43,7 +43,7 @@ find_owner(const struct config *config, enum role role, struct owner *owner_r, s
     const char *user = NULL;
 
     *owner_r = (struct owner){.uid = geteuid(), .gid = getegid()};
-    if (geteuid() != 0 || role == ROLE_CTL) {
+    if (geteuid() != 0 || role == ROLE_CTL || role == ROLE_SUBMIT) {
         return 0;
     }
     if (role_start_user(config, role, &user) != 0) {
@@ -143,7 +143,11 @@ make_jails(const struct config *config, struct buf *why)
             (r = make_below(config_str(config, P_queue_directory), "jail", 0755, &self, why)) == 0 &&
             (r = make_path(jail, 0755, &self, why)) == 0) {
             group = (struct owner){.uid = self.uid, .gid = owner.gid};
-            r = make_below(jail, "ipc", geteuid() == 0 ? 0750 : 0700, &group, why);
+            r = make_below(jail, "ipc",
+                           role == ROLE_SUBMIT ? 0755
+                           : geteuid() == 0    ? 0750
+                                               : 0700,
+                           &group, why);
         }
     }
     return r;
@@ -187,7 +191,8 @@ bind_edge(const struct config *config, struct master_edge *edge, struct buf *why
     if (edge->fd == -1 || (unlink(name) == -1 && errno != ENOENT)) {
         return explain(why, "make socket in", directory);
     }
-    mode_t before = umask(0177);
+    /* Any user may write mail; what the queue takes over this edge is what anybody may say. */
+    mode_t before = umask(edge->client == ROLE_SUBMIT ? 0111 : 0177);
     int rc = bind(edge->fd, (const struct sockaddr *)&address, sizeof(address));
     (void)umask(before);
     if (rc == -1 || listen(edge->fd, IPC_BACKLOG) == -1 ||

@@ -16,6 +16,7 @@
  */
 #include "queue/queue_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -116,6 +117,27 @@ check_submission(struct queue *queue, const struct queue_submission *submission)
     return 0;
 }
 
+/* Mail of a user of this machine: what it says beside addresses, content and DSN wishes is ours to say. */
+static int
+adopt_local(struct queue *queue, const struct queue_peer *peer, struct envelope *envelope)
+{
+    if (queue->settings.size_limit > 0 && envelope->size > (uint64_t)queue->settings.size_limit) {
+        return GW_ERR_LIMIT;
+    }
+    envelope->session = (struct session_facts){0};
+    (void)snprintf(envelope->session.name, sizeof(envelope->session.name), "localhost");
+    (void)snprintf(envelope->session.service, sizeof(envelope->session.service), "pickup");
+    (void)snprintf(envelope->session.ident, sizeof(envelope->session.ident), "%s", envelope->queue_id);
+    envelope->arrival_us = clock_wall_us();
+    envelope->local_origin = true;
+    envelope->hold = false;
+    envelope->redirect = (struct bytes){0};
+    envelope->content_filter = bytes_str(queue->settings.pickup_filter);
+    log_info("pickup", "%s: uid=%u from=<%.*s>", envelope->queue_id, (unsigned)peer->uid,
+             BYTES_FMT(envelope->sender));
+    return 0;
+}
+
 /* How many peers are submitting at present: those that did in this tenth of a second or the one before. */
 static void
 count_submitter(struct queue *queue, struct queue_peer *peer)
@@ -157,6 +179,9 @@ queue_commit_submit(struct queue_peer *peer, struct ipc_message *message)
         return r == GW_ERR_NOMEM ? r : GW_ERR_PEER;
     }
     r = check_submission(queue, submission);
+    if (r == 0 && peer->role == ROLE_SUBMIT) {
+        r = adopt_local(queue, peer, submission->envelope);
+    }
     if (r != 0) {
         uint64_t ask_id = submission->ask_id;
 

@@ -8,6 +8,7 @@
 #include "queue/queue_private.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -68,10 +69,23 @@ read_peer(void *context, uint32_t events)
     queue_peer_close(&peer);
 }
 
+/* Who it is the kernel knows; nobody when it does not say. */
+static uid_t
+find_uid(int fd)
+{
+    struct ucred who;
+    socklen_t length = sizeof(who);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 ? who.uid : (uid_t)-1;
+}
+
 static void
 add_peer(struct queue *queue, struct ipc_channel *channel, enum role role)
 {
-    struct queue_peer *peer = queue->peer_count < QUEUE_CLIENTS_MAX ? calloc(1, sizeof(*peer)) : NULL;
+    bool is_local = role == ROLE_SUBMIT;
+    bool has_room =
+        queue->peer_count < QUEUE_CLIENTS_MAX && (!is_local || queue->local_count < QUEUE_LOCAL_MAX);
+    struct queue_peer *peer = has_room ? calloc(1, sizeof(*peer)) : NULL;
 
     if (peer == NULL) {
         ipc_channel_free(&channel);
@@ -93,6 +107,8 @@ add_peer(struct queue *queue, struct ipc_channel *channel, enum role role)
     }
     queue->peers = peer;
     queue->peer_count++;
+    queue->local_count += is_local;
+    peer->uid = is_local ? find_uid(ipc_channel_fd(channel)) : 0;
 }
 
 static void
@@ -146,6 +162,7 @@ queue_peer_close(struct queue_peer **peer_p)
         peer->next->link = peer->link;
     }
     peer->queue->peer_count--;
+    peer->queue->local_count -= peer->role == ROLE_SUBMIT;
     free(peer);
     *peer_p = NULL;
 }

@@ -38,6 +38,7 @@ enum {
     QUEUE_RECORDS_MS = 20,     /* and how long: one wake-up of the policy role for many */
     QUEUE_HASH_SIZE = 16384,
     QUEUE_CLIENTS_MAX = 4096, /* connections of other roles */
+    QUEUE_LOCAL_MAX = 64,     /* of them, of this machine's users */
     QUEUE_STREAK_MAX = 32,    /* jobs in a row for one connection while other destinations wait */
 };
 #define QUEUE_KEPT_BYTES_MAX ((uint64_t)256 * 1024 * 1024)
@@ -49,7 +50,9 @@ struct queue_settings {
     uint64_t store_limit; /* bytes of queue.lmdb */
     int64_t bounce_size_limit;
     bool notify_2bounce, notify_bounce, notify_delay, notify_resource;
-    char double_bounce[512]; /* double-bounce@myorigin */
+    char double_bounce[512];   /* double-bounce@myorigin */
+    int64_t size_limit;        /* message_size_limit, for mail of this machine; 0: none */
+    const char *pickup_filter; /* content_filter of the pickup row; "" none */
     const char *myhostname, *mail_name;
 };
 
@@ -116,6 +119,7 @@ struct queue_peer {
     struct queue *queue;
     struct queue_peer *next, **link;
     enum role role;
+    uid_t uid; /* of ROLE_SUBMIT */
     struct ipc_channel *channel;
     struct loop_watch *watch;
     bool awaits_room;      /* EPOLLOUT is asked for */
@@ -140,7 +144,7 @@ struct queue {
     struct queue_listener listeners[ROLE_LISTENERS_MAX];
     size_t listener_count;
     struct queue_peer *peers;
-    size_t peer_count;
+    size_t peer_count, local_count;
     struct queue_peer *idle[ROLE_COUNT]; /* idle workers, the last used first */
     size_t busy_workers;
 

@@ -39,6 +39,22 @@ has_word(const char *list, const char *word)
     return false;
 }
 
+/* What filters the mail of this machine: content_filter, or that of the pickup row's -o. The built-in scan
+ * answers SMTP sessions; a local user's own mail goes past it, as past postscreen. */
+static const char *
+find_pickup_filter(const struct config *config)
+{
+    const struct config *view = config;
+
+    for (size_t i = 0; i < config_service_count(config); i++) {
+        if (strcmp(config_service(config, i)->program, "pickup") == 0) {
+            view = config_view(config, i);
+        }
+    }
+    const char *filter = config_str(view, P_content_filter);
+    return strcmp(filter, "scan:") == 0 ? "" : filter;
+}
+
 int
 queue_settings_load(const struct config *config, struct queue_settings *settings_r)
 {
@@ -63,6 +79,8 @@ queue_settings_load(const struct config *config, struct queue_settings *settings
         .notify_resource = has_word(classes, "resource"),
         .myhostname = config_str(config, P_myhostname),
         .mail_name = config_str(config, P_mail_name),
+        .size_limit = config_int(config, P_message_size_limit),
+        .pickup_filter = find_pickup_filter(config),
     };
     if (settings_r->active_limit == 0) {
         settings_r->active_limit = 1;
