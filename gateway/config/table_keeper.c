@@ -4,8 +4,9 @@
  * Two processes: one that only waits and forks the other again, and the one that looks up, a thread for each
  * channel. A channel is a pair of packet sockets; a thread of the role takes a free one, sends slot and key,
  * and waits for the answer with its number, so that an answer that comes too late is not taken for the next.
- * The keeper ends when the role does: all channels close. Like the log, the keeper is one per process, so its
- * handle lives in this file.
+ * Which numbers are being looked up stands in memory that both share: when the one dies, the other says
+ * "cannot tell" for it, so that nobody waits in vain. The keeper ends when the role does: all channels close.
+ * Like the log, the keeper is one per process, so its handle lives in this file.
  */
 #include "config/table_keeper.h"
 
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -50,6 +52,7 @@ static struct {
     int ends[TABLE_KEEPER_CHANNELS]; /* in the role its own, in the keeper the other ends */
     bool busy[TABLE_KEEPER_CHANNELS];
     uint32_t number;
+    _Atomic uint32_t *asked; /* shared by the keeper's two: the number each channel is at, 0: none */
     pthread_mutex_t lock;
     pthread_cond_t freed;
 } keeper = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -225,7 +228,9 @@ answer(int fd, const struct question *question, size_t size, struct table_hit *h
 static void *
 serve(void *argument)
 {
-    int fd = *(const int *)argument;
+    const int *end = argument;
+    int fd = *end;
+    _Atomic uint32_t *asked = &keeper.asked[end - keeper.ends];
     struct question question;
     struct table_hit hit = {0};
 
@@ -237,7 +242,9 @@ serve(void *argument)
             _exit(n == 0 || errno == ECONNRESET ? 0 : 1); /* the role is gone, and so are we */
         }
         if (n >= (ssize_t)offsetof(struct question, key)) {
+            *asked = question.number;
             answer(fd, &question, (size_t)n, &hit);
+            *asked = 0;
         }
     }
     return NULL;
@@ -325,6 +332,20 @@ leave_descriptors(int *ends, const struct table_keeper_request *request)
     return request->open_log(request->config);
 }
 
+/* What the dead one was looking up. An answer that it had sent before is the one that counts. */
+static void
+answer_for_dead(void)
+{
+    for (int i = 0; i < TABLE_KEEPER_CHANNELS; i++) {
+        struct answer_head head = {.number = keeper.asked[i], .result = GW_ERR_TEMP};
+
+        if (head.number != 0) {
+            (void)send(keeper.ends[i], &head, sizeof(head), MSG_NOSIGNAL | MSG_DONTWAIT);
+            keeper.asked[i] = 0;
+        }
+    }
+}
+
 /* Forks the one that looks up, and again when it died; ends when it ended of its own accord. */
 static void __attribute__((noreturn)) supervise(const struct table_keeper_request *request, int *ends)
 {
@@ -333,7 +354,10 @@ static void __attribute__((noreturn)) supervise(const struct table_keeper_reques
 
     (void)snprintf(name, sizeof(name), "%.8s-tables", request->role);
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
-    if (leave_descriptors(ends, request) != 0 || drop_root(request->user) != 0) {
+    keeper.asked = mmap(NULL, TABLE_KEEPER_CHANNELS * sizeof(*keeper.asked), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (keeper.asked == MAP_FAILED || leave_descriptors(ends, request) != 0 ||
+        drop_root(request->user) != 0) {
         log_error("table", "the process for lookups of %s cannot start: %s", request->role, strerror(errno));
         _exit(1);
     }
@@ -351,6 +375,7 @@ static void __attribute__((noreturn)) supervise(const struct table_keeper_reques
         }
         log_warning("table", "the process for lookups of %s died (status %d); starting another",
                     request->role, status);
+        answer_for_dead();
         (void)poll(NULL, 0, AGAIN_MS);
     }
 }
