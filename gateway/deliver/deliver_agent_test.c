@@ -2,9 +2,10 @@
  * deliver_agent_test - the agents as master.cf starts them: virtual, local with aliases, pipe, discard,
  * error, retry, on a configuration in a temporary directory.
  *
- * Shows of contract.tsv: DMN12 DMN13 DMN14 MSL22 PAR52.
+ * Shows of contract.tsv: DMN12 DMN13 DMN14 MSL22 PAR52 PAR107 PAR108.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
@@ -12,11 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "deliver/deliver_alias.h"
+#include "deliver/deliver_owner.h"
 #include "deliver/deliver_transport.h"
 
 static int failures;
@@ -405,6 +410,37 @@ test_simple(const struct config *config)
     }
 }
 
+/* Where the user may have no more processes, fork_attempts and fork_delay say how long that is borne. */
+static void
+test_fork(void)
+{
+    struct deliver_owner owner = {.fork_attempts = 3, .fork_delay_ms = 100};
+    struct rlimit none = {0, 0};
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if ((geteuid() == 0 && setresuid(65534, 65534, 65534) == -1) ||
+            setrlimit(RLIMIT_NPROC, &none) == -1) {
+            _exit(2);
+        }
+        int64_t start_ms = clock_monotonic_ms();
+        pid_t child = deliver_owner_fork(&owner);
+        int64_t took_ms = clock_monotonic_ms() - start_ms;
+
+        if (child == 0) {
+            _exit(0);
+        }
+        _exit(child == -1 && errno == EAGAIN && took_ms >= 200 && took_ms < 2000 ? 0 : 1);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    pid = deliver_owner_fork(&owner);
+    if (pid == 0) {
+        _exit(7);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
 int
 main(void)
 {
@@ -422,6 +458,7 @@ main(void)
         test_virtual(config);
         test_local(config);
         test_items();
+        test_fork();
         test_pipe(config);
         test_simple(config);
         config_free(&config);

@@ -6,6 +6,8 @@
  * shell: every word of argv= stays one word whatever an address contains, and an address that begins with "-"
  * is refused, because the program would take it for an option.
  */
+#include "deliver/deliver_pipe.h"
+
 #include <ctype.h>
 #include <grp.h>
 #include <stdio.h>
@@ -80,9 +82,8 @@ read_flags(struct deliver_pipe *pipe, const char *text, struct buf *why)
     return 0;
 }
 
-/* "user" or "user:group". An unknown user is not the end of the role: only this transport's mail waits. */
-static void
-read_user(struct deliver_pipe *pipe, const char *text)
+bool
+deliver_pipe_read_user(const char *program, const char *text, struct deliver_owner *owner_r)
 {
     char user[64];
     const char *colon = strchr(text, ':');
@@ -92,27 +93,27 @@ read_user(struct deliver_pipe *pipe, const char *text)
     char room[8192];
 
     if (n >= sizeof(user)) {
-        return;
+        return false;
     }
     memcpy(user, text, n);
     user[n] = '\0';
-    if (deliver_owner_find(user, &pipe->owner) != 0) {
-        log_warning("pipe", "unknown user \"%s\" in user=", user);
-        return;
+    if (deliver_owner_find(user, owner_r) != 0) {
+        log_warning(program, "unknown user \"%s\" in user=", user);
+        return false;
     }
     if (colon != NULL && colon[1] != '\0') {
         if (getgrnam_r(colon + 1, &group, room, sizeof(room), &found) != 0 || found == NULL) {
-            log_warning("pipe", "unknown group \"%s\" in user=", colon + 1);
-            return;
+            log_warning(program, "unknown group \"%s\" in user=", colon + 1);
+            return false;
         }
-        pipe->owner.gid = group.gr_gid;
-        pipe->owner.group_count = 0;
+        owner_r->gid = group.gr_gid;
+        owner_r->group_count = 0;
     }
-    if (geteuid() == 0 && (pipe->owner.uid == 0 || pipe->owner.gid == 0)) {
-        log_warning("pipe", "user=%s: programs are not run with root privileges", text);
-        return;
+    if (geteuid() == 0 && (owner_r->uid == 0 || owner_r->gid == 0)) {
+        log_warning(program, "user=%s: programs are not run with root privileges", text);
+        return false;
     }
-    pipe->owner_known = true;
+    return true;
 }
 
 static int
@@ -124,7 +125,8 @@ read_attribute(struct deliver_pipe *pipe, const char *word, struct buf *why)
         return read_flags(pipe, word + 6, why);
     }
     if (strncmp(word, "user=", 5) == 0) {
-        read_user(pipe, word + 5);
+        /* An unknown user is not the end of the role: only this transport's mail waits. */
+        pipe->owner_known = deliver_pipe_read_user("pipe", word + 5, &pipe->owner);
         pipe->user = strdup(word + 5);
         return pipe->user != NULL ? 0 : GW_ERR_NOMEM;
     }
@@ -168,6 +170,8 @@ deliver_pipe_open(const struct config *config, struct deliver_transport *transpo
         (void)buf_append_str(why, "pipe: user= and argv= must be given");
         return GW_ERR_CONFIG;
     }
+    pipe->owner.fork_attempts = (int)config_int(transport->view, P_fork_attempts);
+    pipe->owner.fork_delay_ms = config_int(transport->view, P_fork_delay) * 1000;
     pipe->argv = word;
     pipe->limit_ms = deliver_transport_time_limit(transport->view, transport->name);
     (void)snprintf(pipe->sent_text, sizeof(pipe->sent_text), "delivered via %s service", transport->name);

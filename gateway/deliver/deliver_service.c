@@ -2,10 +2,10 @@
  * deliver_service - see the header. Before: master starts it; after: policy/delivery_pool.c with
  * deliver_worker.c, one thread per delivery that may run at once.
  *
- * Opens the tables of every row of master.cf it serves, then starts the threads. Started as root it stays
- * root and outside a chroot, because it must become the owner of each mailbox; each delivery then gives that
- * up in a child. When master closes its end of the control socket each thread finishes the job it has and
- * goes.
+ * Opens the tables of every row of master.cf it serves, then starts the threads, and those of
+ * deliver_spawn.c, which serve ports. Started as root it stays root and outside a chroot, because it must
+ * become the owner of each mailbox; each delivery then gives that up in a child. When master closes its end
+ * of the control socket each thread finishes the job it has and goes.
  */
 #include "deliver/deliver_service.h"
 
@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "config/role_start.h"
+#include "deliver/deliver_spawn.h"
 #include "deliver/deliver_worker.h"
 #include "policy/delivery_pool.h"
 
@@ -62,6 +63,7 @@ deliver_main(int argc, char **argv)
         *start; /* role mains may keep state of the process: threads may outlive this one */
     static struct deliver_shared *shared;
     static struct delivery_pool *pool;
+    static struct deliver_spawns *spawns;
 
     start = calloc(1, sizeof(*start));
     shared = calloc(1, sizeof(*shared));
@@ -75,6 +77,10 @@ deliver_main(int argc, char **argv)
     if (delivery_pool_start(&DELIVER_WORKER, shared, count, &pool) != 0) {
         log_fatal("deliver", "no thread could be started");
     }
+    if (deliver_spawn_start(start, &spawns) != 0) {
+        log_fatal("spawn", "no thread could be started");
+    }
     delivery_pool_drain_when_told(pool);
+    deliver_spawn_wait(&spawns);
     return 0;
 }

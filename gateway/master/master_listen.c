@@ -27,6 +27,7 @@ static const struct {
 } PROGRAMS[] = {
     {"smtpd", ROLE_RECEIVE},
     {"postscreen", ROLE_SCREEN},
+    {"spawn", ROLE_DELIVER},
 };
 
 struct plan_row {
