@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -237,7 +238,9 @@ set_sender(struct letter *letter)
     if (sender == NULL) {
         sender = user != NULL ? user->pw_name : "nobody";
     }
-    if (sender[0] == '\0' || strcmp(sender, "<>") == 0) {
+    /* pipe(8) gives the null sender to filters as MAILER-DAEMON, and they give it back to us: still a notice.
+     */
+    if (sender[0] == '\0' || strcmp(sender, "<>") == 0 || strcasecmp(sender, "MAILER-DAEMON") == 0) {
         return envelope_set_sender(letter->envelope, (struct bytes){0});
     }
     buf_clear(&letter->address);
