@@ -234,6 +234,8 @@ find_subject(struct restriction_run *run, enum restriction_subject subject, stru
 {
     const struct restriction_facts *facts = run->facts;
     const char *delimiter = config_str(run->view, P_recipient_delimiter);
+    bool parents =
+        strstr(config_str(run->view, P_parent_domain_matches_subdomains), "smtpd_access_maps") != NULL;
     int r = GW_ERR_NOTFOUND;
 
     switch (subject) {
@@ -241,23 +243,23 @@ find_subject(struct restriction_run *run, enum restriction_subject subject, stru
     case SUBJECT_REVERSE_CLIENT: {
         const char *name = subject == SUBJECT_CLIENT ? facts->session->name : facts->session->reverse_name;
 
-        r = table_find_domain(table, bytes_str(name), hit);
+        r = table_find_domain(table, bytes_str(name), parents, hit);
         if (r == GW_ERR_NOTFOUND && subject == SUBJECT_CLIENT) {
             r = table_find_client_address(table, &facts->session->client, hit);
         }
         return r;
     }
     case SUBJECT_HELO:
-        return table_find_domain(table, bytes_str(facts->session->helo), hit);
+        return table_find_domain(table, bytes_str(facts->session->helo), parents, hit);
     case SUBJECT_SENDER:
         if (facts->sender.n == 0) {
             return table_find(table, bytes_str(config_str(run->view, P_smtpd_null_access_lookup_key)), hit);
         }
-        return table_find_mail(table, facts->sender, delimiter, hit);
+        return table_find_mail(table, facts->sender, delimiter, parents, hit);
     case SUBJECT_RECIPIENT:
-        return table_find_mail(table, facts->recipient, delimiter, hit);
+        return table_find_mail(table, facts->recipient, delimiter, parents, hit);
     case SUBJECT_ETRN:
-        return table_find_domain(table, facts->recipient, hit);
+        return table_find_domain(table, facts->recipient, parents, hit);
     default:
         return r;
     }

@@ -72,11 +72,13 @@ int match_list_name(struct match_list *list, struct bytes name);
 /* name may be NULL: only the address is matched. */
 int match_list_client(struct match_list *list, const char *name, const struct net_addr *addr);
 
-/* For check_*_access and the rest: domain keys in Postfix's order (name, parents; address, network prefixes).
- */
-int table_find_domain(struct table *table, struct bytes name, struct table_hit *hit);
+/* For check_*_access and the rest: keys of access(5) in Postfix's order. parents: the parents of a name are looked up
+ * as "example.com", not as ".example.com" (parent_domain_matches_subdomains has smtpd_access_maps). */
+int table_find_domain(struct table *table, struct bytes name, bool parents, struct table_hit *hit);
+/* The address, then its networks by octets, or by groups between colons. */
 int table_find_client_address(struct table *table, const struct net_addr *addr, struct table_hit *hit);
-/* access(5) for mail addresses: user@domain, domain and parents, user@. */
-int table_find_mail(struct table *table, struct bytes address, const char *delimiter, struct table_hit *hit);
+/* A mail address: user+ext@domain, user@domain, domain and parents, user+ext@, user@. */
+int table_find_mail(struct table *table, struct bytes address, const char *delimiter, bool parents,
+                    struct table_hit *hit);
 
 #endif

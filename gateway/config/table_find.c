@@ -10,21 +10,22 @@
 #include "config/table.h"
 
 int
-table_find_domain(struct table *table, struct bytes name, struct table_hit *hit)
+table_find_domain(struct table *table, struct bytes name, bool parents, struct table_hit *hit)
 {
+    struct net_addr addr;
     int r = table_find(table, name, hit);
 
-    while (r == GW_ERR_NOTFOUND && !table_is_pattern(table)) {
-        /* Postfix looks up the parents without a leading dot (parent_domain_matches_subdomains has
-         * smtpd_access_maps), and files of other habits write the dot. */
-        ptrdiff_t dot = bytes_index(name, '.');
+    if (r != GW_ERR_NOTFOUND || table_is_pattern(table) || net_addr_parse(name, &addr) == 0) {
+        return r; /* a number has no parents */
+    }
+    while (r == GW_ERR_NOTFOUND && name.n > 0) {
+        ptrdiff_t dot = bytes_index(bytes_sub(name, 1, name.n), '.');
 
-        if (dot < 0 || (size_t)dot + 1 >= name.n) {
+        if (dot < 0) {
             break;
         }
-        r = table_find(table, bytes_sub(name, (size_t)dot, name.n), hit);
-        name = bytes_sub(name, (size_t)dot + 1, name.n);
-        r = r == GW_ERR_NOTFOUND ? table_find(table, name, hit) : r;
+        name = bytes_sub(name, (size_t)dot + (parents ? 2 : 1), name.n);
+        r = name.n > 0 ? table_find(table, name, hit) : r;
     }
     return r;
 }
@@ -51,8 +52,13 @@ table_find_client_address(struct table *table, const struct net_addr *addr, stru
 }
 
 int
-table_find_mail(struct table *table, struct bytes address, const char *delimiter, struct table_hit *hit)
+table_find_mail(struct table *table, struct bytes address, const char *delimiter, bool parents,
+                struct table_hit *hit)
 {
+    /* "user@example.com." is user@example.com. */
+    while (address.n > 0 && address.p[address.n - 1] == '.') {
+        address.n--;
+    }
     ptrdiff_t at = bytes_rindex(address, '@');
     struct bytes local = bytes_sub(address, 0, at < 0 ? address.n : (size_t)at);
     struct bytes domain = at < 0 ? (struct bytes){0} : bytes_sub(address, (size_t)at + 1, address.n);
@@ -72,7 +78,7 @@ table_find_mail(struct table *table, struct bytes address, const char *delimiter
         r = table_find(table, bytes_buf(&key), hit);
     }
     if (r == GW_ERR_NOTFOUND && domain.n > 0) {
-        r = table_find_domain(table, domain, hit);
+        r = table_find_domain(table, domain, parents, hit);
     }
     buf_clear(&key);
     if (r == GW_ERR_NOTFOUND && buf_append_bytes(&key, local) == 0 && buf_append_byte(&key, '@') == 0) {

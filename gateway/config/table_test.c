@@ -323,9 +323,11 @@ check_list(const char *what, const char *specs, const char *key, bool local, con
     } else if (strcmp(what, "transport") == 0) {
         r = table_list_find_transport(list, bytes_str(key), "+", &hit);
     } else if (strcmp(what, "domain") == 0) {
-        r = table_find_domain(table, bytes_str(key), &hit);
+        r = table_find_domain(table, bytes_str(key), true, &hit);
+    } else if (strcmp(what, "dotted") == 0) {
+        r = table_find_domain(table, bytes_str(key), false, &hit);
     } else if (strcmp(what, "mail") == 0) {
-        r = table_find_mail(table, bytes_str(key), "+", &hit);
+        r = table_find_mail(table, bytes_str(key), "+", true, &hit);
     } else if (net_addr_parse(bytes_str(key), &addr) == 0) {
         r = table_find_client_address(table, &addr, &hit);
     }
@@ -374,6 +376,12 @@ test_orders(void)
         {"transport", TRANSPORTS, "v", false, "5"},
         {"domain", ACCESS, "a.b.D.test", false, "2"},
         {"domain", ACCESS, "xd.test", false, NULL},
+        {"domain", "inline:{.d.test=1}", "a.d.test", false, NULL}, /* one way or the other, never both */
+        {"dotted", "inline:{.d.test=1}", "a.d.test", false, "1"},
+        {"dotted", "inline:{.d.test=1, d.test=2}", "a.b.d.test", false, "1"},
+        {"dotted", "inline:{d.test=2}", "a.d.test", false, NULL},
+        {"domain", "inline:{0.2.1=1, 2.1=2}", "192.0.2.1", false, NULL},
+        {"mail", "inline:{u@d.test=1}", "u@d.test.", false, "1"},
         {"mail", ACCESS, "U@d.test", false, "1"},
         {"mail", ACCESS, "u+ext@d.test", false, "1"},
         {"mail", ACCESS, "x@sub.d.test", false, "2"},
