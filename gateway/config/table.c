@@ -95,10 +95,10 @@ find_type(struct bytes word)
 }
 
 static bool
-is_built(size_t index)
+is_built(const struct config *config, size_t index)
 {
     return TYPES[index].type != NULL &&
-           ((TYPES[index].marks & MODULE) == 0 || table_module_find(TYPES[index].word) != NULL);
+           ((TYPES[index].marks & MODULE) == 0 || table_module_find(config, TYPES[index].word) != NULL);
 }
 
 static int
@@ -169,7 +169,7 @@ table_open(const struct config *config, struct bytes spec, unsigned flags, struc
     if (table == NULL || (table->spec = bytes_dup_str(text)) == NULL) {
         goto out;
     }
-    table->type = is_built(index) ? TYPES[index].type : replace_type(index, text);
+    table->type = is_built(config, index) ? TYPES[index].type : replace_type(index, text);
     r = table->type->open(config, table->spec + colon + 1, flags, &table->state, error_r);
     if (r == 0) {
         classify(table, index);
@@ -189,7 +189,7 @@ table_type_name(size_t index)
     size_t shown = 0;
 
     for (size_t i = 0; i < TYPE_COUNT; i++) {
-        if (is_built(i) && shown++ == index) {
+        if (is_built(NULL, i) && shown++ == index) {
             return TYPES[i].word;
         }
     }

@@ -219,7 +219,7 @@ open_pool(struct ldap_table *table, int timeout_s)
 static int
 open_ldap(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
 {
-    const struct table_driver *driver = table_module_find("ldap");
+    const struct table_driver *driver = table_module_find(config, "ldap");
     struct ldap_table *table = driver == NULL || driver->ldap == NULL ? NULL : calloc(1, sizeof(*table));
     int timeout_s = TIMEOUT_DEFAULT_S, r;
 

@@ -1,10 +1,10 @@
 /*
  * table_module - see the header. Before: table.c, table_sql.c, table_ldap.c; after: dlopen(3).
  *
- * A module is code that runs with the gateway's rights, so it is taken only from beside the program itself,
- * from lib/estafeta beside that directory, and from the system's place: never from a path in the environment
- * or a working directory. A file that does not load or is of another version is as good as absent; why is
- * logged.
+ * A module is code that runs with the gateway's rights, so it is taken only from shlib_directory when main.cf
+ * sets it, from beside the program itself, from lib/estafeta beside that directory, and from the system's
+ * place: never from a path in the environment or a working directory. A file that does not load or is of
+ * another version is as good as absent; why is logged.
  */
 #include "config/table_module.h"
 
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "config/config.h"
 #include "config/modules/table_driver.h"
 
 enum { PATH_BYTES = 4096 };
@@ -24,7 +25,7 @@ enum { PATH_BYTES = 4096 };
 const char *
 table_module_directory(void)
 {
-    return "the directory of the program, its ../lib/estafeta or " SYSTEM_DIRECTORY;
+    return "shlib_directory, the directory of the program, its ../lib/estafeta or " SYSTEM_DIRECTORY;
 }
 
 static bool
@@ -74,12 +75,15 @@ load_from(const char *directory, const char *below, const char *type)
 }
 
 const struct table_driver *
-table_module_find(const char *type)
+table_module_find(const struct config *config, const char *type)
 {
     char own[PATH_BYTES];
     const struct table_driver *driver = NULL;
 
-    if (own_directory(own)) {
+    if (config != NULL && config_is_set(config, P_shlib_directory)) {
+        driver = load_from(config_str(config, P_shlib_directory), "", type);
+    }
+    if (driver == NULL && own_directory(own)) {
         driver = load_from(own, "", type);
         driver = driver != NULL ? driver : load_from(own, "/../lib/estafeta", type);
     }

@@ -155,7 +155,7 @@ static int
 open_sql(const struct sql_kind *kind, const struct config *config, const char *name, void **state_r,
          struct buf *error_r)
 {
-    const struct table_driver *driver = table_module_find(kind->type);
+    const struct table_driver *driver = table_module_find(config, kind->type);
     struct sql_table *table = driver == NULL || driver->sql == NULL ? NULL : calloc(1, sizeof(*table));
     int r;
 
