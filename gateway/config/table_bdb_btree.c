@@ -268,6 +268,7 @@ struct duplicate_visit {
     table_bdb_visitor *visit;
     void *context;
     struct bytes key;
+    uint32_t key_page; /* the key's overflow page; 0: it has none */
 };
 
 static int
@@ -288,10 +289,14 @@ visit_pair(struct bdb *bdb, uint32_t index, struct buf *key, struct buf *value, 
     if (r != 0 || data.deleted) {
         return r;
     }
-    buf_clear(key);
     buf_clear(value);
-    r = item.kind == BDB_ITEM_DUPLICATES ? GW_ERR_TEMP : bdb_take_value(bdb, &item, key);
-    visit->key = bytes_buf(key);
+    /* Duplicates in a leaf share their key: one kept outside is read once for all of them. */
+    if (item.kind != BDB_ITEM_OVERFLOW || item.page != visit->key_page) {
+        buf_clear(key);
+        r = item.kind == BDB_ITEM_DUPLICATES ? GW_ERR_TEMP : bdb_take_value(bdb, &item, key);
+        visit->key = bytes_buf(key);
+        visit->key_page = item.kind == BDB_ITEM_OVERFLOW ? item.page : 0;
+    }
     if (r == 0 && data.kind == BDB_ITEM_DUPLICATES) {
         return bdb_btree_duplicates(bdb, data.page, visit_duplicate, visit);
     }
