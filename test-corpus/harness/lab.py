@@ -166,7 +166,9 @@ class Host:
         port = "port%d" % len(self.lab.hosts)
         _run("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(self.holder.pid))
         _run("ip", "link", "set", port, "master", "bridge", "up")
-        lines = ["ip link set lo up", "ip link set eth0 up"]
+        # The hardware address follows from the first address: whoever takes over an address is found at once.
+        mac = "02:00:" + ":".join("%02x" % byte for byte in ipaddress.ip_address(self.address).packed[-4:])
+        lines = ["ip link set lo up", "ip link set eth0 address %s" % mac, "ip link set eth0 up"]
         lines += ["ip addr add %s dev eth0%s" % (a, " nodad" if ":" in a else "") for a in addresses]
         lines += ["ip route add default dev eth0"]
         _run(*self._inside("sh", "-ec", "; ".join(lines)))
