@@ -276,41 +276,16 @@ out:
 }
 
 int
-config_read(const char *directory, struct config **config_r, struct buf *why_r)
+config_read_defaults(const char *directory, const char *const *pairs, struct config **config_r)
 {
     struct config *config = config_alloc(directory);
-    char path[PATH_BYTES_MAX];
-    struct reading reading = {.config = config, .path = path, .why = why_r};
-    int r;
+    int r = config == NULL ? GW_ERR_NOMEM : 0;
 
     *config_r = NULL;
-    if (config == NULL) {
-        return GW_ERR_NOMEM;
+    for (size_t i = 0; r == 0 && pairs[i] != NULL; i += 2) {
+        r = config_set(config, bytes_str(pairs[i]), bytes_str(pairs[i + 1]), 0);
     }
-    (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
-    r = config_read_settings(path, take_setting, &reading, why_r);
     r = r == 0 ? config_compute_defaults(config) : r;
-    if (r == 0) {
-        size_t told = why_r->n;
-
-        (void)snprintf(path, sizeof(path), "%s/master.cf", directory);
-        if (config_read_master(config, why_r) != 0 && access(path, F_OK) != 0) {
-            buf_truncate(why_r, told); /* main.cf alone is enough for most of postconf */
-        }
-        *config_r = config;
-        config = NULL; /* transferred */
-    }
-    config_free(&config);
-    return r;
-}
-
-int
-config_read_defaults(const char *directory, struct config **config_r)
-{
-    struct config *config = config_alloc(directory);
-    int r = config == NULL ? GW_ERR_NOMEM : config_compute_defaults(config);
-
-    *config_r = NULL;
     if (r == 0) {
         *config_r = config;
         config = NULL; /* transferred */

@@ -46,11 +46,10 @@ void config_free(struct config **config);
  * "DIR/main.cf" for a default. */
 void config_locate(const struct config *config, enum param param, struct buf *out);
 
-/* For postconf: reads main.cf, and master.cf when there is one, without converting or checking values. Only
- * config_source(), config_variable(), config_is_set(), config_service*() work on it. */
-int config_read(const char *directory, struct config **config_r, struct buf *why_r);
-/* The same of no main.cf at all. */
-int config_read_defaults(const char *directory, struct config **config_r);
+/* For postconf: the defaults on a main.cf that holds nothing but these settings, which decide some of them
+ * (myhostname, mydomain, mynetworks_style, inet_interfaces, inet_protocols). Without checks of values; for
+ * config_default() only. pairs: name, value, name, value ..., NULL. */
+int config_read_defaults(const char *directory, const char *const *pairs, struct config **config_r);
 /* A value as it is written (main.cf, or the default), before expansion. */
 const char *config_source(const struct config *config, enum param param);
 /* The default as it is written; of this machine where it depends on it. */

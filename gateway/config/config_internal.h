@@ -37,6 +37,8 @@ struct config *config_alloc(const char *directory);
 int config_set(struct config *config, struct bytes name, struct bytes value, int line);
 /* Defaults from the machine: host name, networks. */
 int config_compute_defaults(struct config *config);
+/* Appends the default of mynetworks for this host, in config_networks.c. GW_ERR_LIMIT, GW_ERR_NOMEM. */
+int config_append_networks(const char *style, const char *interfaces, const char *protocols, struct buf *out);
 /* Expands and converts every value; where: "main.cf" or "master.cf:12" for messages. GW_ERR_CONFIG with
  * why_r. */
 int config_evaluate(struct config *config, const char *where, struct buf *why_r);

@@ -4,17 +4,12 @@
  * Before: config.c has read the files; after: config_str() and its kin are array reads. A value that refers
  * to itself is found by marking what is being expanded.
  */
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/net.h"
 #include "config/config_internal.h"
 #include "config/expand.h"
 
@@ -28,43 +23,8 @@ struct evaluation {
     unsigned depth; /* of variables in variables */
 };
 
+static expand_lookup lookup;
 static int evaluate_param(struct evaluation *e, int index);
-
-static int
-lookup(void *context, struct bytes name, struct buf *out)
-{
-    struct evaluation *e = context;
-    char *text = bytes_dup_str(name);
-    int index, r = GW_ERR_NOTFOUND;
-
-    if (text == NULL) {
-        return GW_ERR_NOMEM;
-    }
-    const char *right = config_right_name(name);
-    index = param_by_name(right != NULL ? right : text);
-    if (index >= 0) {
-        r = evaluate_param(e, index);
-        r = r == 0 ? buf_append_str(out, e->config->text[index]) : r;
-    } else {
-        for (size_t i = 0; i < e->config->variable_count; i++) {
-            struct config_variable *variable = &e->config->variables[i];
-
-            if (strcmp(variable->name, text) == 0) {
-                /* A variable may refer to others; the depth limit ends a circle. */
-                if (e->depth >= CONFIG_EXPAND_DEPTH_MAX) {
-                    r = GW_ERR_LIMIT;
-                    break;
-                }
-                e->depth++;
-                r = expand_value(bytes_str(variable->raw), lookup, e, out, NULL);
-                e->depth--;
-                break;
-            }
-        }
-    }
-    free(text);
-    return r;
-}
 
 static const char *
 source_of(const struct config *config, int index)
@@ -75,6 +35,59 @@ source_of(const struct config *config, int index)
         raw = NULL;
     }
     return raw != NULL ? raw : config_default(config, (enum param)index);
+}
+
+static struct config_variable *
+find_variable(const struct config *config, struct bytes name)
+{
+    for (size_t i = 0; i < config->variable_count; i++) {
+        if (bytes_equal(name, bytes_str(config->variables[i].name))) {
+            return &config->variables[i];
+        }
+    }
+    return NULL;
+}
+
+/* A variable may refer to others; the depth limit ends a circle. */
+static int
+expand_variable(struct evaluation *e, const struct config_variable *variable, struct buf *out)
+{
+    if (e->depth >= CONFIG_EXPAND_DEPTH_MAX) {
+        return GW_ERR_LIMIT;
+    }
+    e->depth++;
+    int r = expand_value(bytes_str(variable->raw), lookup, e, out, NULL);
+    e->depth--;
+    return r;
+}
+
+static int
+lookup(void *context, struct bytes name, struct buf *out)
+{
+    struct evaluation *e = context;
+    const char *right = config_right_name(name);
+    char *text = bytes_dup_str(name);
+    int index, r;
+
+    if (text == NULL) {
+        return GW_ERR_NOMEM;
+    }
+    index = param_by_name(right != NULL ? right : text);
+    free(text);
+    const struct config_variable *variable = index >= 0 ? NULL : find_variable(e->config, name);
+    if (index < 0 && variable == NULL) {
+        return GW_ERR_NOTFOUND;
+    }
+    if (out == NULL) {
+        const char *source = index >= 0 ? source_of(e->config, index) : variable->raw;
+
+        return source[0] != '\0' ? 0 : GW_ERR_NOTFOUND;
+    }
+    if (index < 0) {
+        return expand_variable(e, variable, out);
+    }
+    r = evaluate_param(e, index);
+    return r == 0 ? buf_append_str(out, e->config->text[index]) : r;
 }
 
 static int
@@ -249,63 +262,6 @@ config_evaluate(struct config *config, const char *where, struct buf *why_r)
 }
 
 static int
-append_network(struct buf *out, const struct net_addr *addr, unsigned bits)
-{
-    char text[NET_ADDR_TEXT_MAX];
-
-    net_addr_format(addr, text);
-    return buf_printf(out, addr->family == AF_INET6 ? "%s[%s]/%u" : "%s%s/%u", out->n > 0 ? " " : "", text,
-                      bits);
-}
-
-static unsigned
-mask_bits(const struct sockaddr *mask)
-{
-    struct net_addr addr;
-    unsigned bits = 0;
-
-    if (mask == NULL) {
-        return 32;
-    }
-    net_addr_from_sockaddr(mask, &addr);
-    for (size_t i = 0; i < sizeof(addr.ip); i++) {
-        bits += (unsigned)__builtin_popcount(addr.ip[i]);
-    }
-    return bits;
-}
-
-/* mynetworks when nobody set it: this host's addresses (style host), or their networks (style subnet). */
-static int
-compute_networks(const char *style, struct buf *out)
-{
-    struct ifaddrs *list = NULL;
-    int r = 0;
-
-    if (getifaddrs(&list) == -1) {
-        return buf_append_str(out, "127.0.0.0/8 [::1]/128");
-    }
-    for (struct ifaddrs *at = list; at != NULL && r == 0; at = at->ifa_next) {
-        struct net_addr addr;
-
-        if (at->ifa_addr == NULL ||
-            (at->ifa_addr->sa_family != AF_INET && at->ifa_addr->sa_family != AF_INET6)) {
-            continue;
-        }
-        net_addr_from_sockaddr(at->ifa_addr, &addr);
-        unsigned bits = addr.family == AF_INET6 ? 128 : 32;
-        if (strcmp(style, "host") != 0) {
-            unsigned mask = mask_bits(at->ifa_netmask);
-
-            bits = mask < bits ? mask : bits;
-            net_addr_mask(&addr, (uint8_t)bits);
-        }
-        r = append_network(out, &addr, bits);
-    }
-    freeifaddrs(list);
-    return r;
-}
-
-static int
 set_computed(struct config *config, enum param param, const char *text)
 {
     free(config->computed[param]);
@@ -338,20 +294,22 @@ forget_early(struct config *config)
 
 /* The host's own name with a domain behind it, as Postfix makes it. */
 static void
-find_host_name(const struct config *config, char host[HOST_BYTES_MAX])
+find_host_name(struct config *config, char host[HOST_BYTES_MAX])
 {
-    const char *domain = config->raw[P_mydomain];
+    const char *raw = config->raw[P_mydomain];
+    const char *domain = raw != NULL && raw[0] != '\0' ? evaluate_early(config, P_mydomain) : "";
 
     if (gethostname(host, HOST_BYTES_MAX - 16) != 0) {
         (void)snprintf(host, HOST_BYTES_MAX, "localhost");
     }
-    if (domain == NULL || domain[0] == '\0' || strchr(domain, '$') != NULL) {
+    if (domain[0] == '\0') {
         domain = "localdomain";
     }
     size_t n = strlen(host);
     if (strchr(host, '.') == NULL && n + strlen(domain) + 2 < HOST_BYTES_MAX) {
         (void)snprintf(host + n, HOST_BYTES_MAX - n, ".%s", domain);
     }
+    forget_early(config);
 }
 
 int
@@ -371,7 +329,10 @@ config_compute_defaults(struct config *config)
     const char *dot = strchr(evaluate_early(config, P_myhostname), '.');
     r = dot != NULL ? set_computed(config, P_mydomain, dot + 1) : 0;
     forget_early(config);
-    r = r == 0 ? compute_networks(evaluate_early(config, P_mynetworks_style), &networks) : r;
+    r = r == 0 ? config_append_networks(evaluate_early(config, P_mynetworks_style),
+                                        evaluate_early(config, P_inet_interfaces),
+                                        evaluate_early(config, P_inet_protocols), &networks)
+               : r;
     r = r == 0 ? set_computed(config, P_mynetworks, buf_str(&networks)) : r;
     forget_early(config);
     buf_free(&networks);

@@ -327,11 +327,8 @@ expand_inner(struct expander *e, struct bytes inner, struct buf *out)
         r = e->lookup(e->context, name, out);
         return r == GW_ERR_NOTFOUND ? 0 : r;
     }
-    struct buf value;
-    buf_init(&value, CONFIG_LINE_MAX);
-    r = e->lookup(e->context, name, &value);
-    holds = r == 0 && value.n > 0;
-    buf_free(&value);
+    r = e->lookup(e->context, name, NULL);
+    holds = r == 0;
     return r == 0 || r == GW_ERR_NOTFOUND ? choose(e, inner, rest, holds, out) : r;
 }
 

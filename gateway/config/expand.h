@@ -7,7 +7,8 @@
 
 #include "base/bytes.h"
 
-/* Appends the expanded value of `name` to out. GW_ERR_NOTFOUND: no such name; it expands to nothing. */
+/* Appends the expanded value of `name` to out. GW_ERR_NOTFOUND: no such name; it expands to nothing. Without
+ * out the question is whether the name has a text, before expansion: 0 or GW_ERR_NOTFOUND. */
 typedef int expand_lookup(void *context, struct bytes name, struct buf *out);
 
 /* GW_ERR_SYNTAX: braces that do not close, an operator that is none; GW_ERR_LIMIT: too deep or too long.

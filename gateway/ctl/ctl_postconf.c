@@ -232,18 +232,24 @@ edit_main(const struct postconf *pc, int how, char **words, size_t count)
     return 0;
 }
 
-/* Defaults of this machine; main.cf's names decide some of them. */
+/* Defaults of this machine; what main.cf says decides some of them. */
 static void
 read_defaults(struct postconf *pc)
 {
-    struct buf why;
+    const char **pairs = calloc(2 * pc->main.count + 1, sizeof(*pairs));
 
-    buf_init(&why, 16 * CONFIG_LINE_MAX);
-    if (((pc->show & SHOW_DEFAULTS) != 0 || config_read(pc->directory, &pc->defaults, &why) != 0) &&
-        config_read_defaults(pc->directory, &pc->defaults) != 0) {
+    if (pairs == NULL) {
         postconf_fatal("out of memory");
     }
-    buf_free(&why);
+    for (size_t i = 0; i < pc->main.count && (pc->show & SHOW_DEFAULTS) == 0; i++) {
+        pairs[2 * i] = pc->main.list[i].name;
+        pairs[2 * i + 1] = pc->main.list[i].value;
+    }
+    int r = config_read_defaults(pc->directory, pairs, &pc->defaults);
+    if (r != 0) {
+        postconf_fatal("%s", gw_strerror(r));
+    }
+    free(pairs);
 }
 
 static int

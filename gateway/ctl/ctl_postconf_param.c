@@ -228,6 +228,9 @@ look_up(void *context, struct bytes name, struct buf *out)
     const char *source = find_source(x->pc, name, x->own);
     int r = GW_ERR_NOTFOUND;
 
+    if (out == NULL) {
+        return source != NULL && source[0] != '\0' ? 0 : GW_ERR_NOTFOUND;
+    }
     if (source != NULL) {
         if (x->depth >= NEST_MAX) {
             (void)buf_printf(x->why, "unreasonable macro call nesting: \"%.*s\"", BYTES_FMT(name));

@@ -107,26 +107,44 @@ struct scan {
     struct postconf_settings *own; /* of a row, or NULL */
 };
 
-/* A name that has a use; false: nobody sets it. */
 static bool
-use_name(struct scan *scan, struct bytes name)
+mark_used(struct postconf_settings *own, struct bytes name)
 {
-    struct postconf_settings *own = scan->own;
-
-    if (postconf_find_param(scan->pc, name) != NULL) {
-        return true;
-    }
-    for (size_t i = 0; own != NULL && i < own->count; i++) {
+    for (size_t i = 0; i < own->count; i++) {
         if (bytes_equal(name, bytes_str(own->list[i].name))) {
             own->list[i].used = true;
             return true;
         }
     }
-    if (postconf_settings_find(&scan->pc->main, name) == NULL) {
-        return false;
+    return false;
+}
+
+/* A name that has a use; false: nobody sets it. A value of main.cf may mean what a row sets for its service.
+ */
+static bool
+use_name(struct scan *scan, struct bytes name)
+{
+    struct postconf_rows *rows = &scan->pc->rows;
+    bool found = false;
+
+    if (postconf_find_param(scan->pc, name) != NULL || (scan->own != NULL && mark_used(scan->own, name))) {
+        return true;
     }
-    postconf_add_param(scan->pc, postconf_copy(name), CLASS_USER, NULL);
-    return true;
+    if (postconf_settings_find(&scan->pc->main, name) != NULL) {
+        postconf_add_param(scan->pc, postconf_copy(name), CLASS_USER, NULL);
+        return true;
+    }
+    for (size_t i = 0; scan->own == NULL && i < rows->count; i++) {
+        found |= mark_used(&rows->list[i].own, name);
+    }
+    return found;
+}
+
+static void
+warn_undefined(const struct scan *scan, struct bytes name)
+{
+    postconf_warn("%s/%s: undefined parameter: %.*s", scan->pc->directory,
+                  scan->own != NULL ? "master.cf" : "main.cf", BYTES_FMT(name));
 }
 
 static int
@@ -136,8 +154,7 @@ visit_name(void *context, struct bytes name, struct buf *out)
 
     (void)out;
     if (!use_name(scan, name)) {
-        postconf_warn("%s/%s: undefined parameter: %.*s", scan->pc->directory,
-                      scan->own != NULL ? "master.cf" : "main.cf", BYTES_FMT(name));
+        warn_undefined(scan, name);
     }
     return 0;
 }
@@ -198,7 +215,9 @@ scan_classes(struct scan *scan, const struct postconf_settings *settings)
     struct bytes rest = bytes_str(classes), word;
 
     while (bytes_next_token(&rest, ", \t\r\n", &word)) {
-        (void)use_name(scan, word);
+        if (!use_name(scan, word)) {
+            warn_undefined(scan, word);
+        }
     }
 }
 
@@ -208,8 +227,28 @@ scan_settings(struct scan *scan, const struct postconf_settings *settings)
     scan_classes(scan, settings);
     for (size_t i = 0; i < settings->count; i++) {
         scan_value(scan, settings->list[i].value);
-        scan_tables(scan, settings->list[i].value);
     }
+}
+
+/* Tables that the expanded values of parameters with a meaning of their own name. */
+static void
+scan_for_tables(struct scan *scan, const struct postconf_settings *settings)
+{
+    struct buf value;
+
+    buf_init(&value, CONFIG_LINE_MAX);
+    for (size_t i = 0; i < settings->count; i++) {
+        const struct postconf_setting *setting = &settings->list[i];
+
+        const struct postconf_param *param = postconf_find_param(scan->pc, bytes_str(setting->name));
+
+        if (param != NULL && param->class != CLASS_USER) {
+            buf_clear(&value);
+            postconf_expand(scan->pc, setting->value, scan->own, &value);
+            scan_tables(scan, buf_str(&value));
+        }
+    }
+    buf_free(&value);
 }
 
 void
@@ -221,5 +260,11 @@ postconf_register_user(struct postconf *pc)
     for (size_t i = 0; i < pc->rows.count; i++) {
         scan.own = &pc->rows.list[i].own;
         scan_settings(&scan, scan.own);
+    }
+    scan.own = NULL;
+    scan_for_tables(&scan, &pc->main);
+    for (size_t i = 0; i < pc->rows.count; i++) {
+        scan.own = &pc->rows.list[i].own;
+        scan_for_tables(&scan, scan.own);
     }
 }
