@@ -31,8 +31,8 @@ config_alloc(const char *directory)
     return config;
 }
 
-static void
-free_service(struct config_service *service)
+void
+config_clear_service(struct config_service *service)
 {
     free(service->name);
     free(service->type);
@@ -63,7 +63,7 @@ config_free(struct config **config_p)
     }
     free(config->views);
     for (size_t i = 0; i < config->service_count; i++) {
-        free_service(&config->services[i]);
+        config_clear_service(&config->services[i]);
     }
     free(config->services);
     for (size_t i = 0; i < PARAM_COUNT; i++) {
@@ -251,7 +251,7 @@ int
 config_load(const char *directory, struct config **config_r, struct buf *why_r)
 {
     struct config *config = config_alloc(directory);
-    char path[PATH_BYTES_MAX];
+    char path[PATH_BYTES_MAX], master[PATH_BYTES_MAX];
     struct reading reading = {.config = config, .path = path, .why = why_r};
     int r = GW_ERR_NOMEM;
 
@@ -260,14 +260,20 @@ config_load(const char *directory, struct config **config_r, struct buf *why_r)
         return r;
     }
     (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
+    (void)snprintf(master, sizeof(master), "%s/master.cf", directory);
     if ((r = config_read_settings(path, take_setting, &reading, why_r)) != 0 ||
         (r = config_read_master(config, why_r)) != 0 ||
         (r = config_spread_time_limit(config, path, why_r)) != 0 ||
         (r = config_compute_defaults(config)) != 0 || (r = config_evaluate(config, path, why_r)) != 0 ||
-        (r = check_pairs(config, why_r)) != 0 || (r = config_make_views(config, why_r)) != 0) {
+        (r = check_pairs(config, why_r)) != 0) {
+        goto out;
+    }
+    config_check_master(config, master, why_r);
+    if ((r = config_make_views(config, why_r)) != 0) {
         goto out;
     }
     config_warn(config, path, why_r);
+    config_default_chroot(config, master, why_r);
     *config_r = config;
     config = NULL; /* transferred */
 out:

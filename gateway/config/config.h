@@ -29,10 +29,11 @@ struct config_service {
     bool is_private;
     bool unprivileged;
     bool chroot;
-    int wakeup_s;      /* 0: never */
-    int max_processes; /* -1: default_process_limit; 0: no limit */
-    char *program;     /* smtpd, postscreen, smtp, lmtp, local, virtual, pipe, qmgr ... */
-    char **arguments;  /* without the -o pairs; NULL-terminated */
+    bool chroot_is_default; /* the column says "-"; only where the file was read */
+    int wakeup_s;           /* 0: never */
+    int max_processes;      /* -1: default_process_limit; 0: no limit */
+    char *program;          /* smtpd, postscreen, smtp, lmtp, local, virtual, pipe, qmgr ... */
+    char **arguments;       /* without the -o pairs; NULL-terminated */
     struct config_override *overrides;
     size_t override_count;
     int line; /* in master.cf, for messages */

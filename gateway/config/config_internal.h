@@ -46,6 +46,12 @@ int config_evaluate(struct config *config, const char *where, struct buf *why_r)
 int config_make_views(struct config *config, struct buf *why_r);
 /* Reads DIR/master.cf into config->services. */
 int config_read_master(struct config *config, struct buf *why_r);
+/* Leaves out rows of unknown programs and rows that come again; says so, and what else a program of a row
+ * cannot have. */
+void config_check_master(struct config *config, const char *path, struct buf *why);
+/* "-" in the chroot column means y at level 0. */
+void config_default_chroot(struct config *config, const char *path, struct buf *why);
+void config_clear_service(struct config_service *service); /* frees what the row holds */
 /* Whether an empty value makes no sense: it is taken as not set, with a warning (blank lines of old
  * templates). */
 bool config_needs_value(int index);

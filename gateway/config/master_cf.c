@@ -89,7 +89,7 @@ take_number(const struct reading *reading, int line, struct bytes word, int fall
     uint64_t value;
 
     *value_r = fallback;
-    if (bytes_equal(word, BYTES_LIT("-"))) {
+    if (bytes_equal(word, BYTES_LIT("-")) || bytes_equal(word, BYTES_LIT("$default_process_limit"))) {
         return 0;
     }
     if (word.n > 1 && word.p[word.n - 1] == '?') {
@@ -188,6 +188,7 @@ take_columns(const struct reading *reading, struct config_service *service, cons
         (r = take_number(reading, line, column[5], 0, &service->wakeup_s)) != 0) {
         return r;
     }
+    service->chroot_is_default = column[4].p[0] == '-';
     if (service->is_private && strcmp(service->type, "inet") == 0) {
         return complain(reading, line, "inet service with bad \"private\" column:", column[2],
                         "write n: what listens on the network is not private");
