@@ -12,14 +12,16 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "config/table_cache.h"
 #include "config/table_keeper.h"
 #include "config/table_module.h"
 #include "config/table_type.h"
 
 /* OUTSIDE: asks what a jail hides (other servers, files of users, sockets), so the keeper asks for the role.
  * MODULE: needs a separately built library, which may not be there. COMPOSED: made of
- * other tables. SPEAKS: has logged what went wrong when it says "cannot tell". */
-enum { OUTSIDE = 1, MODULE = 2, COMPOSED = 4, SPEAKS = 8 };
+ * other tables. SPEAKS: has logged what went wrong when it says "cannot tell". CACHED: what it gives is kept
+ * for a moment. */
+enum { OUTSIDE = 1, MODULE = 2, COMPOSED = 4, SPEAKS = 8, CACHED = 16 };
 
 static const struct {
     const char *word;
@@ -54,7 +56,7 @@ static const struct {
     {"tcp", &TABLE_TCP, OUTSIDE | SPEAKS},
     {"texthash", &TABLE_TEXTHASH, 0},
     {"unionmap", &TABLE_UNION, COMPOSED | SPEAKS},
-    {"unix", &TABLE_UNIX, OUTSIDE},
+    {"unix", &TABLE_UNIX, OUTSIDE | CACHED},
 };
 
 enum { TYPE_COUNT = sizeof(TYPES) / sizeof(TYPES[0]) };
@@ -64,7 +66,8 @@ struct table {
     void *state;
     char *spec;
     bool fold, pattern, speaks;
-    unsigned slot; /* of the keeper; 0: looked up here */
+    unsigned slot;             /* of the keeper; 0: looked up here */
+    struct table_cache *cache; /* NULL: none */
 };
 
 struct table_list {
@@ -139,6 +142,7 @@ classify(struct table *table, size_t index)
 
     table->speaks = (TYPES[index].marks & SPEAKS) != 0 && !fails;
     table->pattern = composed ? table_composition_is_pattern(table->state) : table->type->pattern;
+    table->cache = (TYPES[index].marks & CACHED) != 0 && !fails ? table_cache_new() : NULL;
     table->slot = (TYPES[index].marks & OUTSIDE) != 0 && !fails ? table_keeper_add(table) : 0;
 }
 
@@ -204,6 +208,7 @@ table_free(struct table **table)
         if ((*table)->state != NULL) {
             (*table)->type->close((*table)->state);
         }
+        table_cache_free(&(*table)->cache);
         free((*table)->spec);
         free(*table);
         *table = NULL;
@@ -236,6 +241,18 @@ table_find_here(struct table *table, struct bytes key, struct table_hit *hit)
     return r;
 }
 
+static int
+find_outside(struct table *table, struct bytes key, struct table_hit *hit)
+{
+    int r;
+
+    if (!table_cache_find(table->cache, key, &r, &hit->value)) {
+        r = table_keeper_find(table->slot, key, hit);
+        table_cache_put(table->cache, key, r, bytes_buf(&hit->value));
+    }
+    return r;
+}
+
 int
 table_find(struct table *table, struct bytes key, struct table_hit *hit)
 {
@@ -251,7 +268,7 @@ table_find(struct table *table, struct bytes key, struct table_hit *hit)
     }
     buf_clear(&hit->value);
     hit->line = 0;
-    int r = table->slot != 0 && table_keeper_is_running() ? table_keeper_find(table->slot, key, hit)
+    int r = table->slot != 0 && table_keeper_is_running() ? find_outside(table, key, hit)
                                                           : table_find_here(table, key, hit);
     hit->table = table->spec;
     return r;
