@@ -80,7 +80,8 @@ class Lab:
         _cleanups.append(lambda: shutil.rmtree(self.directory, ignore_errors=True))
         self.hosts, self.sinks, self.addresses = {}, [], set()
         _run("ip", "link", "set", "lo", "up")
-        _run("ip", "link", "add", "bridge", "type", "bridge")
+        # With an address of its own, since it would take that of a port, and another when that one is gone.
+        _run("ip", "link", "add", "bridge", "address", "02:00:00:00:00:01", "type", "bridge")
         _run("ip", "link", "set", "bridge", "up")
         _run("ip", "route", "add", "default", "dev", "bridge")
         self.fake_dns = FakeDNS()
