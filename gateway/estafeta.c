@@ -56,6 +56,8 @@ static const struct {
     {"reload", ctl_control},
     {"check", check},
     {"status", ctl_control},
+    {"logrotate", ctl_control},
+    {"set-permissions", master_set_permissions},
     {"version", print_version},
     {"postlog", ctl_postlog},
     {"postconf", ctl_postconf},

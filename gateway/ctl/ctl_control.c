@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "config/pid_file.h"
+#include "ctl/ctl_logrotate.h"
 
 enum {
     STATUS_USAGE = 64,
@@ -133,11 +134,18 @@ print_status(const struct control *control)
     return 0;
 }
 
+static int
+rotate_log(const struct control *control)
+{
+    return ctl_logrotate_run(control->config, (int)control->pid);
+}
+
 static const struct {
     const char *word;
     int (*run)(const struct control *control);
 } COMMANDS[] = {
-    {"stop", stop}, {"abort", abort_now}, {"reload", reload}, {"check", check}, {"status", print_status},
+    {"stop", stop},   {"abort", abort_now},     {"reload", reload},
+    {"check", check}, {"status", print_status}, {"logrotate", rotate_log},
 };
 
 int

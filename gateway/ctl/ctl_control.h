@@ -1,5 +1,5 @@
 /*
- * ctl_control - commands about the running gateway as a whole: stop, abort, reload, flush, check, status.
+ * ctl_control - commands about the running gateway as a whole: stop, abort, reload, check, status, logrotate.
  */
 #ifndef CTL_CONTROL_H
 #define CTL_CONTROL_H

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,6 +64,49 @@ find_owner(const struct config *config, enum role role, struct owner *owner_r, s
     }
     *owner_r = (struct owner){.uid = entry->pw_uid, .gid = entry->pw_gid};
     return 0;
+}
+
+/* mail_owner owns the state of the gateway: an account that others use, too, must not (postconf(5)). */
+static int
+check_mail_owner(const struct config *config, struct buf *why)
+{
+    static const char *const SHARED[] = {"nobody", "daemon"};
+    const char *name = config_str(config, P_mail_owner), *fault = NULL;
+    const struct passwd *entry = geteuid() == 0 ? getpwnam(name) : NULL;
+
+    if (entry == NULL) {
+        return 0; /* find_owner() tells when there is none */
+    }
+    uid_t uid = entry->pw_uid;
+    gid_t gid = entry->pw_gid;
+    for (size_t i = 0; i < sizeof(SHARED) / sizeof(SHARED[0]); i++) {
+        fault = strcmp(name, SHARED[i]) == 0 ? "is an account that other programs use" : fault;
+    }
+    fault = uid == 0 ? "has privileged user ID" : gid == 0 ? "has privileged group ID" : fault;
+    if (fault == NULL && (entry = getpwuid(uid)) != NULL && strcmp(entry->pw_name, name) != 0) {
+        fault = "has the same user ID as another account";
+    }
+    if (fault != NULL) {
+        (void)buf_printf(why, "%s/main.cf: mail_owner = %s %s; name an account of its own, such as postfix\n",
+                         config_directory(config), name, fault);
+        return GW_ERR_CONFIG;
+    }
+    return 0;
+}
+
+/* The group of the set-gid commands; ours have none, so it only has to be there. */
+static void
+check_setgid_group(const struct config *config, struct buf *why)
+{
+    const char *name = config_str(config, P_setgid_group);
+
+    if (geteuid() == 0 && config_is_set(config, P_setgid_group) && getgrnam(name) == NULL) {
+        (void)buf_printf(
+            why,
+            "%s/main.cf: warning: setgid_group = %s: unknown group name; create it with: groupadd "
+            "--system %s\n",
+            config_directory(config), name, name);
+    }
 }
 
 /* Makes the directory and its parents (mode 0755). One that is there keeps its owner and mode. */
@@ -160,7 +204,9 @@ master_tree_make(const struct config *config, struct buf *why)
     struct owner self = {.uid = geteuid(), .gid = getegid()}, policy;
     int r;
 
-    if ((r = find_owner(config, ROLE_POLICY, &policy, why)) != 0 ||
+    check_setgid_group(config, why);
+    if ((r = check_mail_owner(config, why)) != 0 ||
+        (r = find_owner(config, ROLE_POLICY, &policy, why)) != 0 ||
         (r = make_path(queue, 0755, &self, why)) != 0 ||
         (r = make_below(queue, config_str(config, P_process_id_directory), 0755, &self, why)) != 0 ||
         (r = make_below(queue, "public", 0755, &self, why)) != 0 || (r = make_jails(config, why)) != 0) {
