@@ -17,40 +17,38 @@
 
 enum destination { DESTINATION_FOREIGN, DESTINATION_OURS, DESTINATION_CANNOT_TELL };
 
-/* user%other@ours, other!user@ours, "user@other"@ours: routing by the sender, an old way around relay checks.
- */
-static bool
-has_routing(struct bytes local)
-{
-    for (size_t i = 0; i < local.n; i++) {
-        if (local.p[i] == '%' || local.p[i] == '!' || local.p[i] == '@') {
-            return true;
-        }
-    }
-    return false;
-}
-
+/* Whose the recipient's domain is. user%other@ours and its kin ask for a way around relay checks: they are
+ * foreign, unless allow_untrusted_routing lets the domain behind count. */
 static enum destination
 find_destination(struct restriction_run *run)
 {
-    struct bytes recipient = run->facts->recipient;
-    ptrdiff_t at = bytes_rindex(recipient, '@');
-    enum address_class class;
+    struct bytes recipient = run->facts->recipient, local, domain;
+    struct router *router = run->set->router;
+    enum destination destination = DESTINATION_OURS;
+    enum address_class class = CLASS_LOCAL;
+    struct buf straight;
 
-    if (at < 0) {
-        return DESTINATION_OURS; /* a bare name is a local user */
+    buf_init(&straight, RESTRICTION_TEXT_MAX);
+    if (router_is_routed(router, recipient)) {
+        if (!config_bool(run->view, P_allow_untrusted_routing)) {
+            destination = DESTINATION_FOREIGN;
+            goto out;
+        }
+        if (router_unroute(router, recipient, &straight) != 0) {
+            destination = DESTINATION_CANNOT_TELL;
+            goto out;
+        }
+        recipient = bytes_buf(&straight);
     }
-    if (router_class(run->set->router, bytes_sub(recipient, (size_t)at + 1, recipient.n), &class) != 0) {
-        return DESTINATION_CANNOT_TELL;
+    address_split(recipient, &local, &domain);
+    if (domain.n > 0 && router_class(router, domain, &class) != 0) { /* a bare name is a local user */
+        destination = DESTINATION_CANNOT_TELL;
+    } else if (class == CLASS_DEFAULT) {
+        destination = DESTINATION_FOREIGN;
     }
-    if (class == CLASS_DEFAULT) {
-        return DESTINATION_FOREIGN;
-    }
-    if (has_routing(bytes_sub(recipient, 0, (size_t)at)) &&
-        !config_bool(run->view, P_allow_untrusted_routing)) {
-        return DESTINATION_FOREIGN;
-    }
-    return DESTINATION_OURS;
+out:
+    buf_free(&straight);
+    return destination;
 }
 
 static enum restriction_step
@@ -196,7 +194,7 @@ restriction_mx_backup(struct restriction_run *run, const struct restriction_item
     if (!run->facts->has_recipient || at < 0) {
         return STEP_DUNNO;
     }
-    if (has_routing(bytes_sub(recipient, 0, (size_t)at))) {
+    if (at < 0 || router_is_routed(run->set->router, recipient)) {
         return STEP_DUNNO;
     }
     destination = find_destination(run);
@@ -224,8 +222,26 @@ static const struct {
     {CLASS_RELAY, P_unknown_relay_recipient_reject_code, "relay recipient table"},
 };
 
+/* relocated_maps and "error:" in transport_maps say why, with or without a status in front. */
 static enum restriction_step
-check_listed(struct restriction_run *run, enum restriction_subject subject, struct bytes address)
+refuse_returned(struct restriction_run *run, enum restriction_subject subject, struct bytes text)
+{
+    char dsn[12] = "5.0.0", reason[RESTRICTION_TEXT_MAX / 2];
+    ptrdiff_t blank = bytes_index(text, ' ');
+    bool has_dsn = blank >= 5 && (size_t)blank < sizeof(dsn) && (text.p[0] == '4' || text.p[0] == '5') &&
+                   text.p[1] == '.';
+
+    if (has_dsn) {
+        (void)snprintf(dsn, sizeof(dsn), "%.*s", (int)blank, (const char *)text.p);
+        text = bytes_sub(text, (size_t)blank + 1, text.n);
+    }
+    (void)snprintf(reason, sizeof(reason), "%.*s", BYTES_FMT(text));
+    return restriction_refuse(run, subject, dsn[0] == '4' ? 450 : 550, dsn, reason);
+}
+
+/* Whether the user exists in the table of the domain's class. */
+static enum restriction_step
+check_user(struct restriction_run *run, enum restriction_subject subject, struct bytes address)
 {
     struct bytes domain = restriction_domain_of(address);
     enum address_class class = CLASS_LOCAL;
@@ -236,11 +252,8 @@ check_listed(struct restriction_run *run, enum restriction_subject subject, stru
         return refuse_lookup(run);
     }
     exists = router_recipient_exists(run->set->router, address, class);
-    if (exists == 1) {
-        return STEP_DUNNO;
-    }
-    if (exists < 0) {
-        return refuse_lookup(run);
+    if (exists != 0) {
+        return exists == 1 ? STEP_DUNNO : refuse_lookup(run);
     }
     for (size_t i = 0; i < sizeof(UNKNOWN_USERS) / sizeof(UNKNOWN_USERS[0]); i++) {
         if (UNKNOWN_USERS[i].class == class) {
@@ -253,6 +266,28 @@ check_listed(struct restriction_run *run, enum restriction_subject subject, stru
         }
     }
     return STEP_DUNNO;
+}
+
+static enum restriction_step
+check_listed(struct restriction_run *run, enum restriction_subject subject, struct bytes address)
+{
+    struct router *router = run->set->router;
+    enum restriction_step step;
+    struct buf straight, text;
+    int r = 0;
+
+    buf_init(&straight, RESTRICTION_TEXT_MAX);
+    buf_init(&text, RESTRICTION_TEXT_MAX);
+    if (router_is_routed(router, address) && (r = router_unroute(router, address, &straight)) == 0) {
+        address = bytes_buf(&straight);
+    }
+    r = r == 0 ? router_is_returned(router, address, &text) : r;
+    step = r < 0    ? refuse_lookup(run)
+           : r == 1 ? refuse_returned(run, subject, bytes_buf(&text))
+                    : check_user(run, subject, address);
+    buf_free(&straight);
+    buf_free(&text);
+    return step;
 }
 
 enum restriction_step

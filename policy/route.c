@@ -61,6 +61,40 @@ static const struct {
     {P_transport_maps, offsetof(struct router, transport)},
     {P_sender_dependent_relayhost_maps, offsetof(struct router, sender_relayhost)},
     {P_sender_dependent_default_transport_maps, offsetof(struct router, sender_transport)},
+    {P_relocated_maps, offsetof(struct router, relocated)},
+    {P_sender_bcc_maps, offsetof(struct router, sender_bcc)},
+    {P_recipient_bcc_maps, offsetof(struct router, recipient_bcc)},
+};
+
+struct word_bit {
+    const char *word; /* NULL ends the list */
+    unsigned bit;     /* 0: known, and read elsewhere */
+};
+
+static const struct word_bit PLACES[] = {{"envelope_sender", ADDRESS_ENVELOPE_SENDER},
+                                         {"envelope_recipient", ADDRESS_ENVELOPE_RECIPIENT},
+                                         {"header_sender", ADDRESS_HEADER_SENDER},
+                                         {"header_recipient", ADDRESS_HEADER_RECIPIENT},
+                                         {NULL, 0}};
+static const struct word_bit EXTENSIONS[] = {{"canonical", EXTENSION_CANONICAL},
+                                             {"virtual", EXTENSION_VIRTUAL},
+                                             {"alias", 0},
+                                             {"forward", 0},
+                                             {"include", 0},
+                                             {"generic", 0},
+                                             {NULL, 0}};
+
+/* Parameters that are lists of words: where an address is rewritten, what keeps its extension. */
+static const struct {
+    enum param param;
+    size_t offset;
+    const struct word_bit *words;
+} WORDS[] = {
+    {P_canonical_classes, offsetof(struct router, canonical_places), PLACES},
+    {P_sender_canonical_classes, offsetof(struct router, sender_canonical_places), PLACES},
+    {P_recipient_canonical_classes, offsetof(struct router, recipient_canonical_places), PLACES},
+    {P_masquerade_classes, offsetof(struct router, masquerade_places), PLACES},
+    {P_propagate_unmatched_extensions, offsetof(struct router, propagate), EXTENSIONS},
 };
 
 static const struct {
@@ -72,7 +106,34 @@ static const struct {
     {P_virtual_alias_domains, false, offsetof(struct router, virtual_alias_domains)},
     {P_virtual_mailbox_domains, false, offsetof(struct router, virtual_mailbox_domains)},
     {P_relay_domains, true, offsetof(struct router, relay_domains)},
+    {P_masquerade_exceptions, false, offsetof(struct router, masquerade_exceptions)},
 };
+
+static int
+read_words(struct router *router, struct buf *error_r)
+{
+    for (size_t i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++) {
+        struct bytes rest = bytes_str(config_str(router->view, WORDS[i].param)), word;
+        unsigned *bits = (unsigned *)(void *)((char *)router + WORDS[i].offset);
+
+        while (bytes_next_token(&rest, ", \t\r\n", &word)) {
+            const struct word_bit *known = WORDS[i].words;
+
+            while (known->word != NULL && !bytes_equal_nocase(word, bytes_str(known->word))) {
+                known++;
+            }
+            if (known->word == NULL) {
+                (void)buf_printf(error_r, "%s: unknown word \"%.*s\"", PARAMS[WORDS[i].param].name,
+                                 BYTES_FMT(word));
+                return GW_ERR_CONFIG;
+            }
+            *bits |= known->bit;
+        }
+    }
+    router->maps_nothing =
+        strstr(config_str(router->view, P_receive_override_options), "no_address_mappings") != NULL;
+    return 0;
+}
 
 /* The users of this host. A table that does not open (no aliases.db yet) must not keep the gateway down:
  * recipients of local domains are answered 451 until it is there, as Postfix does. */
@@ -147,6 +208,7 @@ router_new(const struct config *view, struct router **router_r, struct buf *erro
         r = open_list(view, LISTS[i].param, LISTS[i].parents && parents ? MATCH_PARENT : 0,
                       (struct match_list **)(void *)((char *)router + LISTS[i].offset), error_r);
     }
+    r = r == 0 ? read_words(router, error_r) : r;
     if (r == 0) {
         open_local_recipients(router);
         find_own_addresses(router);
@@ -268,6 +330,21 @@ router_recipient_exists(struct router *router, struct bytes address, enum addres
     return r == 0 && own != NULL ? is_in(router, own, address, local) : r;
 }
 
+/* Without a domain, "host!user" means user@host and "user%host" too (rewrite_tree() of trivial-rewrite). */
+static void
+split_routed(const struct config *view, struct bytes address, struct bytes *local_r, struct bytes *domain_r)
+{
+    ptrdiff_t bang = bytes_index(address, '!'), percent = bytes_rindex(address, '%');
+
+    if (bang > 0 && config_bool(view, P_swap_bangpath)) {
+        *domain_r = bytes_sub(address, 0, (size_t)bang);
+        *local_r = bytes_sub(address, (size_t)bang + 1, address.n);
+    } else if (percent > 0 && config_bool(view, P_allow_percent_hack)) {
+        *local_r = bytes_sub(address, 0, (size_t)percent);
+        *domain_r = bytes_sub(address, (size_t)percent + 1, address.n);
+    }
+}
+
 int
 router_canonical_form(struct router *router, struct bytes address, struct buf *out)
 {
@@ -276,6 +353,9 @@ router_canonical_form(struct router *router, struct bytes address, struct buf *o
     int r;
 
     address_split(address, &local, &domain);
+    if (domain.n == 0) {
+        split_routed(view, address, &local, &domain);
+    }
     while (domain.n > 0 && domain.p[domain.n - 1] == '.') {
         domain.n--;
     }

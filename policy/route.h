@@ -22,14 +22,42 @@ void router_free(struct router **router);
 int router_class(struct router *router, struct bytes domain, enum address_class *class_r);
 /* Whether the recipient exists in its class's table. 1 yes (or the class has no table), 0 no, GW_ERR_TEMP. */
 int router_recipient_exists(struct router *router, struct bytes address, enum address_class class);
-/* Unqualified addresses get @$myorigin; "user@" and source routes are cleaned; the domain is lowered. */
+/* trivial-rewrite(8): "user" gets @$myorigin, "user@host" .$mydomain, "host!user" and "user%host" become
+ * user@host (append_at_myorigin, append_dot_mydomain, swap_bangpath, allow_percent_hack); the domain is
+ * lowered. GW_ERR_SYNTAX. */
 int router_canonical_form(struct router *router, struct bytes address, struct buf *out);
-/* canonical_maps, sender_/recipient_canonical_maps; out holds the new address. */
-int router_rewrite(struct router *router, struct bytes address, bool is_sender, struct buf *out);
+
+/* True: the local part asks for a further way (user%other, other!user, user@other) and swap_bangpath or
+ * allow_percent_hack or resolve_dequoted_address let it. */
+bool router_is_routed(const struct router *router, struct bytes address);
+/* Where mail for a canonical address goes in the end: "user%other@ours" is user@other, when ours is local;
+ * the same address when it asks for no further way. 0, GW_ERR_TEMP. */
+int router_unroute(struct router *router, struct bytes address, struct buf *out);
+
+/* Whose address and where, as canonical_classes and masquerade_classes name it. */
+enum address_place {
+    ADDRESS_ENVELOPE_SENDER = 1,
+    ADDRESS_ENVELOPE_RECIPIENT = 2,
+    ADDRESS_HEADER_SENDER = 4,
+    ADDRESS_HEADER_RECIPIENT = 8
+};
+/* cleanup(8) on one canonical address: sender_canonical_maps or recipient_canonical_maps, canonical_maps,
+ * then masquerade_domains, each where its classes say so; nothing with receive_override_options =
+ * no_address_mappings. out holds the new address. 0, GW_ERR_TEMP. */
+int router_rewrite(struct router *router, struct bytes address, enum address_place place, struct buf *out);
+/* False: router_rewrite() changes no address of that place, so nobody needs to look at one. */
+bool router_rewrites(const struct router *router, enum address_place place);
+
+typedef int router_add(void *context, struct bytes address);
 /* virtual_alias_maps, recursive (virtual_alias_recursion_limit, virtual_alias_expansion_limit): calls add for
- * each. */
-int router_expand(struct router *router, struct bytes address,
-                  int (*add)(void *context, struct bytes address), void *context);
+ * each. GW_ERR_LIMIT, GW_ERR_TEMP, or what add returned. */
+int router_expand(struct router *router, struct bytes address, router_add *add, void *context);
+/* The recipients that a canonical address leads to: router_rewrite(), router_expand(), and the same of what
+ * recipient_bcc_maps says of it. */
+int router_recipients(struct router *router, struct bytes canonical, router_add *add, void *context);
+/* What is done to an envelope once all of it is known: the sender in canonical form and rewritten, and the
+ * recipients that always_bcc and sender_bcc_maps add. 0, GW_ERR_TEMP, GW_ERR_LIMIT, GW_ERR_NOMEM. */
+int router_finish_envelope(struct router *router, struct envelope *envelope);
 
 struct route {
     char transport[64]; /* service name: "smtp", "relay", "virtual", "local", "error" ... */
@@ -38,5 +66,8 @@ struct route {
 };
 /* transport_maps, relayhost, sender_dependent_relayhost_maps, mydestination ... for one recipient. */
 int router_route(struct router *router, struct bytes sender, struct bytes recipient, struct route *route_r);
+/* Whether relocated_maps or transport_maps return mail for the recipient: 1, and text is what the error
+ * transport would say ("5.1.6 User has moved to new@example.org"); 0; GW_ERR_TEMP. */
+int router_is_returned(struct router *router, struct bytes recipient, struct buf *text);
 
 #endif

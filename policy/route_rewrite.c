@@ -1,19 +1,21 @@
 /*
- * route_rewrite - canonical mapping and virtual alias expansion (canonical(5), virtual(5)).
+ * route_rewrite - canonical mapping and masquerading of addresses (canonical(5), ADDRESS_REWRITING_README).
  *
- * Before: receive_rcpt.c; after: the envelope holds final addresses. Expansion is bounded in depth and number
- * (virtual_alias_recursion_limit, virtual_alias_expansion_limit); an address that maps to itself stands.
+ * Before: receive_rcpt.c, receive_disposition.c and sendmail for the envelope, the header editor for what a
+ * message says; after: route_expand.c for recipients. An address that a table maps to something that is none
+ * is the table's fault, so the answer is "not now".
  */
 #include <string.h>
+#include <strings.h>
 
 #include "base/error.h"
 #include "message/address.h"
 #include "policy/route_internal.h"
 
-enum { ADDRESS_BUF = 4096 };
+enum { ADDRESS_BUF = 4096, UNROUTE_MAX = 10 };
 
-static bool
-is_local_domain(struct router *router, struct bytes address)
+bool
+route_is_local(struct router *router, struct bytes address)
 {
     struct bytes local, domain;
     enum address_class class;
@@ -23,25 +25,70 @@ is_local_domain(struct router *router, struct bytes address)
            (router_class(router, domain, &class) == 0 && class == CLASS_LOCAL);
 }
 
-/* One address of a right-hand side: "@other.example" keeps the local part; the rest is made canonical. */
-static int
-complete(struct router *router, struct bytes word, struct bytes original, struct buf *out)
+int
+route_complete(struct router *router, struct bytes word, struct bytes original, const struct table_hit *hit,
+               enum route_extension kind, struct buf *out)
 {
+    struct bytes local, domain, own_local, own_domain;
     struct buf joined;
     int r;
 
     buf_init(&joined, ADDRESS_BUF);
-    if (word.n > 1 && word.p[0] == '@') {
-        struct bytes local, domain;
-
-        address_split(original, &local, &domain);
-        r = buf_append_bytes(&joined, local);
-        r = r == 0 ? buf_append_bytes(&joined, word) : r;
-    } else {
-        r = buf_append_bytes(&joined, word);
+    address_split(original, &own_local, &own_domain);
+    address_split(word, &local, &domain);
+    r = buf_append_bytes(&joined, local.n > 0 ? local : own_local);
+    if (r == 0 && local.n > 0 && hit->unmatched > 0 && (router->propagate & kind) != 0) {
+        r = buf_append_bytes(&joined, bytes_sub(own_local, own_local.n - hit->unmatched, own_local.n));
+    }
+    if (r == 0 && domain.n > 0) {
+        r = buf_append_byte(&joined, '@');
+        r = r == 0 ? buf_append_bytes(&joined, domain) : r;
     }
     r = r == 0 ? router_canonical_form(router, bytes_buf(&joined), out) : r;
     buf_free(&joined);
+    return r;
+}
+
+bool
+router_is_routed(const struct router *router, struct bytes address)
+{
+    const struct {
+        uint8_t c;
+        enum param param;
+    } ways[] = {{'@', P_resolve_dequoted_address}, {'!', P_swap_bangpath}, {'%', P_allow_percent_hack}};
+    struct bytes local, domain;
+    bool any = false;
+
+    address_split(address, &local, &domain);
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        any = any || (bytes_index(local, ways[i].c) >= 0 && config_bool(router->view, ways[i].param));
+    }
+    return any;
+}
+
+int
+router_unroute(struct router *router, struct bytes address, struct buf *out)
+{
+    struct buf next;
+    int r = buf_append_bytes(out, address);
+
+    buf_init(&next, ADDRESS_BUF);
+    for (int step = 0; r == 0 && step < UNROUTE_MAX && router_is_routed(router, bytes_buf(out)); step++) {
+        struct bytes local, domain;
+        enum address_class class;
+
+        address_split(bytes_buf(out), &local, &domain);
+        if ((r = router_class(router, domain, &class)) != 0 || class != CLASS_LOCAL) {
+            break;
+        }
+        buf_clear(&next);
+        if (router_canonical_form(router, local, &next) != 0) {
+            break; /* not an address: the user of that odd name, who hardly exists */
+        }
+        buf_clear(out);
+        r = buf_append_bytes(out, bytes_buf(&next));
+    }
+    buf_free(&next);
     return r;
 }
 
@@ -49,7 +96,7 @@ complete(struct router *router, struct bytes word, struct bytes original, struct
 static int
 map_once(struct router *router, struct table_list *list, struct buf *address)
 {
-    struct table_hit hit;
+    struct table_hit hit = {0};
     struct buf mapped;
     int r;
 
@@ -59,14 +106,15 @@ map_once(struct router *router, struct table_list *list, struct buf *address)
     buf_init(&hit.value, TABLE_VALUE_MAX);
     buf_init(&mapped, ADDRESS_BUF);
     r = table_list_find_address(list, bytes_buf(address), config_str(router->view, P_recipient_delimiter),
-                                is_local_domain(router, bytes_buf(address)), &hit);
+                                route_is_local(router, bytes_buf(address)), &hit);
     if (r == 0) {
-        r = complete(router, bytes_trim(bytes_buf(&hit.value)), bytes_buf(address), &mapped);
+        r = route_complete(router, bytes_trim(bytes_buf(&hit.value)), bytes_buf(address), &hit,
+                           EXTENSION_CANONICAL, &mapped);
         if (r == 0) {
             buf_clear(address);
             r = buf_append_bytes(address, bytes_buf(&mapped));
         } else {
-            r = GW_ERR_TEMP; /* a right-hand side that is no address is the table's fault, not the sender's */
+            r = GW_ERR_TEMP;
         }
     } else if (r == GW_ERR_NOTFOUND) {
         r = 0;
@@ -76,70 +124,82 @@ map_once(struct router *router, struct table_list *list, struct buf *address)
     return r;
 }
 
-int
-router_rewrite(struct router *router, struct bytes address, bool is_sender, struct buf *out)
-{
-    int r = buf_append_bytes(out, address);
-
-    r = r == 0 ? map_once(router, is_sender ? router->sender_canonical : router->recipient_canonical, out)
-               : r;
-    return r == 0 ? map_once(router, router->canonical, out) : r;
-}
-
-struct expansion {
-    struct router *router;
-    int (*add)(void *context, struct bytes address);
-    void *context;
-    int64_t left; /* addresses that may still be made */
-    int64_t deepest;
-};
-
+/* masquerade_domains: the first word that is the domain or a parent of it decides; "!word" leaves it alone.
+ */
 static int
-expand(struct expansion *e, struct bytes address, int64_t depth)
+masquerade(struct router *router, struct buf *address)
 {
-    struct table_hit hit;
-    struct bytes rest, word;
-    struct buf next;
+    struct bytes rest = bytes_str(config_str(router->view, P_masquerade_domains)), word, local, domain;
     int r;
 
-    if (depth > e->deepest || --e->left < 0) {
-        return GW_ERR_LIMIT;
+    address_split(bytes_buf(address), &local, &domain);
+    if (domain.n == 0 || rest.n == 0) {
+        return 0;
     }
-    buf_init(&hit.value, TABLE_VALUE_MAX);
-    buf_init(&next, ADDRESS_BUF);
-    r = table_list_find_address(e->router->virtual_alias, address,
-                                config_str(e->router->view, P_recipient_delimiter),
-                                is_local_domain(e->router, address), &hit);
-    if (r == GW_ERR_NOTFOUND) {
-        r = e->add(e->context, address);
-        goto out;
+    if ((r = match_list_name(router->masquerade_exceptions, local)) != 0) {
+        return r < 0 ? GW_ERR_TEMP : 0;
     }
-    rest = bytes_buf(&hit.value);
-    while (r == 0 && bytes_next_token(&rest, ", \t\r\n", &word)) {
-        buf_clear(&next);
-        if (complete(e->router, word, address, &next) != 0) {
-            r = GW_ERR_TEMP;
-        } else if (bytes_equal_nocase(bytes_buf(&next), address)) {
-            r = e->add(e->context, address);
-        } else {
-            r = expand(e, bytes_buf(&next), depth + 1);
+    while (bytes_next_token(&rest, ", \t\r\n", &word)) {
+        bool keeps = word.p[0] == '!';
+        struct bytes parent = keeps ? bytes_sub(word, 1, word.n) : word;
+
+        if (parent.n == 0 || domain.n < parent.n) {
+            continue;
         }
+        size_t excess = domain.n - parent.n;
+        if (!bytes_equal_nocase(bytes_sub(domain, excess, domain.n), parent) ||
+            (excess > 0 && domain.p[excess - 1] != '.')) {
+            continue;
+        }
+        if (excess > 0 && !keeps) {
+            size_t at = address->n - domain.n;
+
+            memmove(address->p + at, address->p + at + excess, parent.n);
+            buf_truncate(address, address->n - excess);
+        }
+        return 0;
     }
-out:
-    buf_free(&hit.value);
-    buf_free(&next);
-    return r;
+    return 0;
+}
+
+bool
+router_rewrites(const struct router *router, enum address_place place)
+{
+    const struct {
+        unsigned places;
+        bool is_there;
+    } steps[] = {
+        {router->sender_canonical_places, !table_list_is_empty(router->sender_canonical)},
+        {router->recipient_canonical_places, !table_list_is_empty(router->recipient_canonical)},
+        {router->canonical_places, !table_list_is_empty(router->canonical)},
+        {router->masquerade_places, config_str(router->view, P_masquerade_domains)[0] != '\0'},
+    };
+    bool any = false;
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        any = any || (steps[i].is_there && (steps[i].places & (unsigned)place) != 0);
+    }
+    return any && !router->maps_nothing;
 }
 
 int
-router_expand(struct router *router, struct bytes address, int (*add)(void *context, struct bytes address),
-              void *context)
+router_rewrite(struct router *router, struct bytes address, enum address_place place, struct buf *out)
 {
-    struct expansion e = {.router = router,
-                          .add = add,
-                          .context = context,
-                          .left = config_int(router->view, P_virtual_alias_expansion_limit),
-                          .deepest = config_int(router->view, P_virtual_alias_recursion_limit)};
+    const struct {
+        struct table_list *list;
+        unsigned places;
+    } maps[] = {
+        {router->sender_canonical, router->sender_canonical_places},
+        {router->recipient_canonical, router->recipient_canonical_places},
+        {router->canonical, router->canonical_places},
+    };
+    int r = buf_append_bytes(out, address);
 
-    return table_list_is_empty(router->virtual_alias) ? add(context, address) : expand(&e, address, 0);
+    if (!router_rewrites(router, place)) {
+        return r;
+    }
+    for (size_t i = 0; r == 0 && i < sizeof(maps) / sizeof(maps[0]); i++) {
+        r = (maps[i].places & (unsigned)place) != 0 ? map_once(router, maps[i].list, out) : 0;
+    }
+    return r == 0 && (router->masquerade_places & (unsigned)place) != 0 ? masquerade(router, out) : r;
 }

@@ -210,7 +210,8 @@ test_rewriting(void)
         buf_init(&rewritten, 4096);
         buf_init(&expanded, 4096);
         int r = router == NULL ? GW_ERR_CONFIG
-                               : router_rewrite(router, bytes_str(CASES[i].address), false, &rewritten);
+                               : router_rewrite(router, bytes_str(CASES[i].address),
+                                                ADDRESS_ENVELOPE_RECIPIENT, &rewritten);
         r = r == 0 ? router_expand(router, bytes_buf(&rewritten), collect, &expanded) : r;
         if (r != 0 || strcmp(buf_str(&rewritten), CASES[i].rewritten) != 0 ||
             strcmp(buf_str(&expanded), CASES[i].expanded) != 0) {

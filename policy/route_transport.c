@@ -113,11 +113,29 @@ class_route(struct router *router, struct bytes sender, struct bytes domain, str
     return r;
 }
 
+/* relocated_maps: returned to the sender with the new address, whatever class the old one is of. */
+static int
+find_relocated(struct router *router, struct bytes recipient, struct route *route, struct table_hit *hit)
+{
+    if (table_list_is_empty(router->relocated)) {
+        return GW_ERR_NOTFOUND;
+    }
+    int r =
+        table_list_find_address(router->relocated, recipient, config_str(router->view, P_recipient_delimiter),
+                                route_is_local(router, recipient), hit);
+    if (r == 0) {
+        (void)snprintf(route->transport, sizeof(route->transport), "error");
+        (void)snprintf(route->nexthop, sizeof(route->nexthop), "5.1.6 User has moved to %.*s",
+                       BYTES_FMT(bytes_buf(&hit->value)));
+    }
+    return r;
+}
+
 int
 router_route(struct router *router, struct bytes sender, struct bytes recipient, struct route *route_r)
 {
     struct bytes local, domain;
-    struct table_hit hit;
+    struct table_hit hit = {0};
     struct route mapped;
     int r;
 
@@ -127,6 +145,10 @@ router_route(struct router *router, struct bytes sender, struct bytes recipient,
         return r;
     }
     buf_init(&hit.value, TABLE_VALUE_MAX);
+    if ((r = find_relocated(router, recipient, route_r, &hit)) != GW_ERR_NOTFOUND) {
+        buf_free(&hit.value);
+        return r;
+    }
     r = class_route(router, sender, domain, route_r, &hit);
     if (r == 0 && route_r->class != CLASS_VIRTUAL_ALIAS) {
         r = table_list_find_transport(router->transport, recipient,
@@ -153,4 +175,22 @@ router_route(struct router *router, struct bytes sender, struct bytes recipient,
                        domain.p);
     }
     return r;
+}
+
+int
+router_is_returned(struct router *router, struct bytes recipient, struct buf *text)
+{
+    struct route route;
+    int r;
+
+    if (table_list_is_empty(router->relocated) && table_list_is_empty(router->transport)) {
+        return 0;
+    }
+    if ((r = router_route(router, bytes_of(NULL, 0), recipient, &route)) != 0) {
+        return GW_ERR_TEMP;
+    }
+    if (strcmp(route.transport, "error") != 0 || route.class == CLASS_VIRTUAL_ALIAS) {
+        return 0; /* an alias domain's users are looked up, not routed */
+    }
+    return buf_append_str(text, route.nexthop) == 0 ? 1 : GW_ERR_TEMP;
 }

@@ -370,16 +370,19 @@ table_list_find_address(struct table_list *list, struct bytes address, const cha
         return GW_ERR_NOTFOUND;
     }
     buf_init(&key, TABLE_KEY_MAX);
+    hit->unmatched = 0;
     r = table_list_find(list, address, hit);
     if (r == GW_ERR_NOTFOUND && bare < local.n && domain.n > 0 &&
         buf_append_bytes(&key, bytes_sub(local, 0, bare)) == 0 && buf_append_bytes(&key, domain) == 0) {
         r = find_partial(list, bytes_buf(&key), hit);
+        hit->unmatched = r == 0 ? local.n - bare : 0;
     }
     if (r == GW_ERR_NOTFOUND && is_local_domain && domain.n > 0) {
         r = find_partial(list, local, hit);
     }
     if (r == GW_ERR_NOTFOUND && is_local_domain && bare < local.n) {
         r = find_partial(list, bytes_sub(local, 0, bare), hit);
+        hit->unmatched = r == 0 ? local.n - bare : 0;
     }
     if (r == GW_ERR_NOTFOUND && domain.n > 0) {
         r = find_partial(list, domain, hit);

@@ -24,6 +24,8 @@ struct table_hit {
     struct buf value;  /* what the table gave; expanded for regexp and pcre */
     const char *table; /* "hash:/etc/postfix/access"; owned by the table */
     unsigned line;     /* of the source; 0 when the type does not know */
+    size_t unmatched;  /* of an address: length of the extension, delimiter included, that the key was found
+                          without */
 };
 
 /* spec: "type:name", or "/file/name" in lists. error_r gets the reason in words. GW_ERR_CONFIG,

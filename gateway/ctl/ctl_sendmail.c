@@ -64,7 +64,7 @@ add_recipient(struct letter *letter, struct bytes address)
     letter->original = bytes_of(given, address.n);
     buf_clear(&letter->address);
     int r = router_canonical_form(letter->router, letter->original, &letter->address);
-    return r == 0 ? router_expand(letter->router, bytes_buf(&letter->address), add_expanded, letter) : r;
+    return r == 0 ? router_recipients(letter->router, bytes_buf(&letter->address), add_expanded, letter) : r;
 }
 
 /* To, Cc, Bcc, an argument: every mailbox in it. */
@@ -329,7 +329,8 @@ send_letter(struct letter *letter, int argc, char **argv)
                     stderr);
         return EX_USAGE;
     }
-    r = submit(letter);
+    r = router_finish_envelope(letter->router, letter->envelope);
+    r = r == 0 ? submit(letter) : r;
     if (r != 0) {
         (void)fprintf(stderr, "sendmail: fatal: the mail was not accepted: %s\n",
                       r == GW_ERR_SYS || r == GW_ERR_EOF

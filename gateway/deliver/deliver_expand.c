@@ -101,7 +101,7 @@ send_away(struct deliver_run *run, const struct deliver_step *step, struct bytes
     }
     buf_init(&rewritten, ENVELOPE_ADDRESS_MAX);
     run->forward_sender = step->sender;
-    if ((r = router_rewrite(router, address, false, &rewritten)) != 0 ||
+    if ((r = router_rewrite(router, address, ADDRESS_ENVELOPE_RECIPIENT, &rewritten)) != 0 ||
         (r = router_expand(router, bytes_buf(&rewritten), add_address, run)) != 0) {
         deliver_run_say(run, DELIVERY_DEFERRED, "4.3.0", "address rewriting failed: %s", gw_strerror(r));
     }

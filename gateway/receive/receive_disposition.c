@@ -148,6 +148,9 @@ queue_message(struct receive_session *session, const struct verdict *verdict)
     struct envelope *envelope = session->envelope;
     int r;
 
+    if ((r = router_finish_envelope(session->port->router, envelope)) != 0) {
+        return refuse_for_now(session, r);
+    }
     envelope->hold = envelope->hold || (verdict != NULL && verdict->action == VERDICT_HOLD);
     if (verdict != NULL && verdict->redirect.n > 0) {
         *(verdict->redirect_is_filter ? &envelope->content_filter : &envelope->redirect) =

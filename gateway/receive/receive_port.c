@@ -66,7 +66,9 @@ read_settings(struct receive_port *port)
     port->peername_lookup = config_bool(view, P_smtpd_peername_lookup);
     port->disable_vrfy = config_bool(view, P_disable_vrfy_command);
     port->strict_envelopes = config_bool(view, P_strict_rfc821_envelopes);
-    port->reject_unlisted_recipient = config_bool(view, P_smtpd_reject_unlisted_recipient);
+    port->reject_unlisted_recipient =
+        config_bool(view, P_smtpd_reject_unlisted_recipient) &&
+        strstr(config_str(view, P_receive_override_options), "no_unknown_recipient_checks") == NULL;
     port->smtputf8 = config_bool(view, P_smtputf8_enable);
     port->ehlo_discard = parse_discard_words(config_str(view, P_smtpd_discard_ehlo_keywords));
     port->bare_newline = strcmp(newline, "reject") == 0 ? BARE_NEWLINE_REJECT : BARE_NEWLINE_NORMALIZE;

@@ -114,15 +114,8 @@ add_recipient(struct receive_session *session, struct bytes canonical, struct by
 {
     struct expansion expansion = {session->envelope, given, orcpt, notify};
     size_t before = session->envelope->recipient_count;
-    struct buf rewritten;
-    int r;
+    int r = router_recipients(session->port->router, canonical, add_expanded, &expansion);
 
-    buf_init(&rewritten, ADDRESS_BUF);
-    r = router_rewrite(session->port->router, canonical, false, &rewritten);
-    if (r == 0) {
-        r = router_expand(session->port->router, bytes_buf(&rewritten), add_expanded, &expansion);
-    }
-    buf_free(&rewritten);
     if (r != 0) {
         session->envelope->recipient_count = before;
     }
