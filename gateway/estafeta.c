@@ -19,6 +19,7 @@
 #include "ctl/ctl_postmap.h"
 #include "ctl/ctl_quarantine.h"
 #include "ctl/ctl_queue.h"
+#include "ctl/ctl_route.h"
 #include "ctl/ctl_why.h"
 #include "deliver/deliver_service.h"
 #include "master/master.h"
@@ -71,6 +72,7 @@ static const struct {
     {"postcat", ctl_postcat},
     {"sendmail", ctl_sendmail},
     {"why", ctl_why},
+    {"route", ctl_route},
     {"quarantine", ctl_quarantine},
 };
 
