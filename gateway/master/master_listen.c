@@ -91,8 +91,22 @@ add_text(const struct plan_row *row, const char *text, bool optional)
     return net_addr_parse(bytes_str(text), &addr) == 0 ? add_address(row, &addr, optional) : GW_ERR_SYNTAX;
 }
 
+/* Where a host's name stands: in the row, or in inet_interfaces. */
+static void
+explain_host(const struct plan_row *row, const char *host, bool in_row, const char *what)
+{
+    if (in_row) {
+        (void)buf_printf(row->why, "%s/master.cf:%d: service %s", config_directory(row->config),
+                         row->service->line, row->service->name);
+    } else {
+        config_locate(row->config, P_inet_interfaces, row->why);
+        (void)buf_append_str(row->why, ": inet_interfaces");
+    }
+    (void)buf_printf(row->why, ": host %s: %s; write its address instead\n", host, what);
+}
+
 static int
-add_host(const struct plan_row *row, const char *host)
+add_host(const struct plan_row *row, const char *host, bool in_row)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
     int r = add_text(row, host, false);
@@ -102,9 +116,7 @@ add_host(const struct plan_row *row, const char *host)
     }
     int error = getaddrinfo(host, NULL, &hints, &found);
     if (error != 0) {
-        (void)buf_printf(row->why, "%s/master.cf:%d: service %s: host %s: %s; write its address instead\n",
-                         config_directory(row->config), row->service->line, row->service->name, host,
-                         gai_strerror(error));
+        explain_host(row, host, in_row, gai_strerror(error));
         return GW_ERR_CONFIG;
     }
     r = 0;
@@ -137,7 +149,7 @@ add_interfaces(const struct plan_row *row)
                 r = add_text(row, "::1", true);
             }
         } else {
-            r = add_host(row, host);
+            r = add_host(row, host, false);
         }
     }
     return r;
@@ -189,7 +201,7 @@ plan_row(struct plan_row *row)
         return r;
     }
     size_t before = row->plan->count;
-    r = host[0] != '\0' ? add_host(row, host) : add_interfaces(row);
+    r = host[0] != '\0' ? add_host(row, host, true) : add_interfaces(row);
     if (r == 0 && row->plan->count == before) {
         explain(row, "no address is left to listen on; check inet_interfaces and inet_protocols");
         r = GW_ERR_CONFIG;
