@@ -28,6 +28,7 @@ int
 receive_vrfy(struct receive_session *session, const struct smtp_command *command)
 {
     static const enum restriction_stage STAGES[] = {STAGE_CLIENT, STAGE_HELO, STAGE_RELAY, STAGE_RECIPIENT};
+    struct smtp_command *parsed = &session->tools->command;
     struct buf canonical, shown;
     bool permitted;
     int r;
@@ -43,11 +44,12 @@ receive_vrfy(struct receive_session *session, const struct smtp_command *command
     }
     buf_init(&canonical, 2 * ENVELOPE_ADDRESS_MAX);
     buf_init(&shown, RECEIVE_REPLY_MAX);
-    if (router_canonical_form(session->port->router, command->argument, &canonical) != 0) {
+    if (smtp_command_path(parsed, BYTES_LIT(""), session->port->strict_envelopes) != 0 ||
+        parsed->path.n == 0 || router_canonical_form(session->port->router, parsed->path, &canonical) != 0) {
         r = receive_reply_error(session, 501, "5.1.3", "Bad recipient address syntax");
     } else {
         r = receive_restrict(session, STAGES, sizeof(STAGES) / sizeof(STAGES[0]), "VRFY",
-                             bytes_buf(&canonical), command->argument, &permitted);
+                             bytes_buf(&canonical), parsed->path, &permitted);
         if (r == 0 && permitted) {
             (void)buf_append_printable(&shown, command->argument, ENVELOPE_ADDRESS_MAX, true);
             r = receive_reply(session, 252, "2.0.0", "%s", buf_str(&shown));
