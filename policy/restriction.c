@@ -279,6 +279,11 @@ restriction_set_new(const struct config *view, struct router *router, struct res
     }
     set->view = view;
     set->router = router;
+    if (config_str(view, P_permit_mx_backup_networks)[0] != '\0' &&
+        (r = match_list_open(view, config_str(view, P_permit_mx_backup_networks), MATCH_ADDRESSES,
+                             &set->backup_networks, error_r)) != 0) {
+        goto out;
+    }
     if ((r = compile_classes(set, error_r)) != 0) {
         goto out;
     }
@@ -320,6 +325,7 @@ restriction_set_free(struct restriction_set **set)
         free(s->classes[i].name);
         restriction_list_clear(&s->classes[i].list);
     }
+    match_list_free(&s->backup_networks);
     free(s);
     *set = NULL;
 }

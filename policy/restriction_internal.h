@@ -84,6 +84,7 @@ struct restriction_set {
     struct restriction_list lists[STAGE_COUNT];
     struct restriction_class classes[RESTRICTION_CLASSES_MAX];
     size_t class_count;
+    struct match_list *backup_networks; /* permit_mx_backup_networks; NULL: any */
 };
 
 struct restriction_run {
@@ -122,6 +123,10 @@ enum restriction_step restriction_refuse(struct restriction_run *run, enum restr
                                          int code, const char *dsn, const char *reason);
 /* The same, but only if the command is permitted in the end. */
 enum restriction_step restriction_defer_if_permit(struct restriction_run *run,
+                                                  enum restriction_subject subject, int code, const char *dsn,
+                                                  const char *reason);
+/* Makes a refusal that comes later in the command "not now"; says nothing itself. */
+enum restriction_step restriction_defer_if_reject(struct restriction_run *run,
                                                   enum restriction_subject subject, int code, const char *dsn,
                                                   const char *reason);
 void restriction_pend(struct restriction_run *run, bool if_permit, int code, const char *dsn,

@@ -163,6 +163,19 @@ restriction_pend(struct restriction_run *run, bool if_permit, int code, const ch
 }
 
 enum restriction_step
+restriction_defer_if_reject(struct restriction_run *run, enum restriction_subject subject, int code,
+                            const char *dsn, const char *reason)
+{
+    struct buf text;
+
+    buf_init(&text, 2 * RESTRICTION_TEXT_MAX);
+    form_text(run, subject, reason, &text);
+    restriction_pend(run, false, code, dsn, buf_str(&text));
+    buf_free(&text);
+    return STEP_DUNNO;
+}
+
+enum restriction_step
 restriction_defer_if_permit(struct restriction_run *run, enum restriction_subject subject, int code,
                             const char *dsn, const char *reason)
 {

@@ -7,9 +7,11 @@
  */
 #include "policy/restriction_internal.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -156,6 +158,66 @@ restriction_check_relay_domains(struct restriction_run *run, const struct restri
     return refuse_lookup(run);
 }
 
+/* Whether an address of the host is in permit_mx_backup_networks. */
+static enum destination
+is_in_backup_networks(struct restriction_run *run, const char *host)
+{
+    static const struct {
+        enum dns_type type;
+        uint8_t family;
+        size_t length;
+    } KINDS[] = {{DNS_A, AF_INET, 4}, {DNS_AAAA, AF_INET6, 16}};
+    enum destination result = DESTINATION_FOREIGN;
+
+    for (size_t t = 0; t < sizeof(KINDS) / sizeof(KINDS[0]) && result != DESTINATION_OURS; t++) {
+        struct dns_answer *answer = NULL;
+
+        if (dns_query(run->facts->dns, host, KINDS[t].type, clock_monotonic_ms() + RESTRICTION_DNS_MS,
+                      &answer) != 0 ||
+            answer->status == DNS_TEMPFAIL) {
+            result = DESTINATION_CANNOT_TELL;
+        }
+        for (size_t i = 0; answer != NULL && i < answer->record_count; i++) {
+            struct net_addr addr = {.family = KINDS[t].family};
+            int r = 0;
+
+            if (answer->records[i].data.n == KINDS[t].length) {
+                memcpy(addr.ip, answer->records[i].data.p, KINDS[t].length);
+                r = match_list_client(run->set->backup_networks, NULL, &addr);
+            }
+            if (r != 0) {
+                result = r == 1 ? DESTINATION_OURS : DESTINATION_CANNOT_TELL;
+                break;
+            }
+        }
+        dns_answer_free(&answer);
+    }
+    return result;
+}
+
+/* permit_mx_backup_networks: the best MX hosts must be in them, or any spammer could make us his backup. */
+static enum destination
+check_primary(struct restriction_run *run, const struct dns_answer *answer)
+{
+    enum destination result = DESTINATION_FOREIGN;
+    unsigned best = UINT_MAX;
+
+    if (run->set->backup_networks == NULL) {
+        return DESTINATION_OURS;
+    }
+    for (size_t i = 0; i < answer->record_count; i++) {
+        best = answer->records[i].preference < best ? answer->records[i].preference : best;
+    }
+    for (size_t i = 0; i < answer->record_count && result != DESTINATION_OURS; i++) {
+        if (answer->records[i].name != NULL && answer->records[i].preference == best) {
+            enum destination one = is_in_backup_networks(run, answer->records[i].name);
+
+            result = one != DESTINATION_FOREIGN ? one : result;
+        }
+    }
+    return result;
+}
+
 /* Is one of the domain's MX hosts this gateway? */
 static enum destination
 find_backup(struct restriction_run *run, const char *domain)
@@ -176,7 +238,8 @@ find_backup(struct restriction_run *run, const char *domain)
         if (host != NULL &&
             (strcasecmp(host, config_str(run->view, P_myhostname)) == 0 ||
              (router_class(run->set->router, bytes_str(host), &class) == 0 && class == CLASS_LOCAL))) {
-            result = DESTINATION_OURS;
+            result = check_primary(run, answer);
+            break;
         }
     }
     dns_answer_free(&answer);
@@ -194,7 +257,7 @@ restriction_mx_backup(struct restriction_run *run, const struct restriction_item
     if (!run->facts->has_recipient || at < 0) {
         return STEP_DUNNO;
     }
-    if (at < 0 || router_is_routed(run->set->router, recipient)) {
+    if (router_is_routed(run->set->router, recipient)) {
         return STEP_DUNNO;
     }
     destination = find_destination(run);
@@ -204,7 +267,7 @@ restriction_mx_backup(struct restriction_run *run, const struct restriction_item
         destination = domain != NULL ? find_backup(run, domain) : DESTINATION_FOREIGN;
         free(domain);
         if (destination == DESTINATION_CANNOT_TELL) {
-            return restriction_defer_if_permit(run, SUBJECT_RECIPIENT, 450, "4.4.3",
+            return restriction_defer_if_reject(run, SUBJECT_RECIPIENT, 450, "4.4.4",
                                                "Unable to look up mail exchanger information");
         }
     }

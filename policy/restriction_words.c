@@ -153,14 +153,8 @@ restriction_word_defer_if_permit(struct restriction_run *run, const struct restr
 enum restriction_step
 restriction_word_defer_if_reject(struct restriction_run *run, const struct restriction_item *item)
 {
-    char text[RESTRICTION_TEXT_MAX];
-    enum restriction_subject subject = restriction_subject_of(run, item);
-    struct bytes value = restriction_subject_value(run, subject);
-
-    (void)snprintf(text, sizeof(text), "<%.*s>: %s rejected: defer_if_reject requested", BYTES_FMT(value),
-                   restriction_subject_class(subject));
-    restriction_pend(run, false, 450, "4.3.2", text);
-    return STEP_DUNNO;
+    return restriction_defer_if_reject(run, restriction_subject_of(run, item), 450, "4.3.2",
+                                       "defer_if_reject requested");
 }
 
 enum restriction_step
