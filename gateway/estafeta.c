@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/error.h"
 #include "base/role.h"
 #include "config/config.h"
 #include "config/pid_file.h"
+#include "ctl/ctl_check.h"
 #include "ctl/ctl_control.h"
 #include "ctl/ctl_postconf.h"
 #include "ctl/ctl_postlog.h"
@@ -22,7 +24,9 @@
 #include "ctl/ctl_route.h"
 #include "ctl/ctl_why.h"
 #include "deliver/deliver_service.h"
+#include "deliver/deliver_transport.h"
 #include "master/master.h"
+#include "master/master_listen.h"
 #include "policy/service.h"
 #include "queue/queue_service.h"
 #include "receive/receive_service.h"
@@ -30,12 +34,13 @@
 #include "resolver/resolver_service.h"
 #include "scanners/scanner.h"
 #include "screen/screen_service.h"
+#include "screen/screen_settings.h"
 
 typedef int command_main(int argc, char **argv);
 
-enum { STATUS_USAGE = 64, STATUS_CONFIG = 78, ARGUMENTS_MAX = 1024, WHY_MAX = 65536 };
+enum { STATUS_USAGE = 64, ARGUMENTS_MAX = 1024 };
 
-static command_main start, check, flush, print_version;
+static command_main start, check, reload, flush, print_version;
 
 static const struct {
     enum role role;
@@ -54,7 +59,7 @@ static const struct {
     {"start-fg", start},
     {"stop", ctl_control},
     {"abort", ctl_control},
-    {"reload", ctl_control},
+    {"reload", reload},
     {"check", check},
     {"status", ctl_control},
     {"logrotate", ctl_control},
@@ -87,44 +92,92 @@ start(int argc, char **argv)
     return master_start(argc, argv, built);
 }
 
-/* What parses may still not open: tables, restrictions, lists, certificates. The directory is what -c said.
- */
-static int
-check_services(const char *directory)
+static void
+blame_row(const struct config *config, size_t index, size_t from, struct buf *why)
 {
-    int status = 0;
-    struct config *config = NULL;
-    struct buf why, what;
+    const struct config_service *row = config_service(config, index);
+    char *said = bytes_dup_str(bytes_sub(bytes_buf(why), from, why->n));
+    bool located = said != NULL && strstr(said, ".cf:") != NULL;
 
-    buf_init(&why, WHY_MAX);
-    buf_init(&what, WHY_MAX);
-    if (config_load(directory, &config, &why) != 0 || receive_check(config, &what) != 0) {
-        struct bytes rest = bytes_buf(&what), line;
-
-        while (bytes_next_line(&rest, &line)) {
-            (void)fprintf(stderr, "estafeta: fatal: %.*s\n", BYTES_FMT(line));
-        }
-        status = STATUS_CONFIG;
+    buf_truncate(why, from);
+    if (!located) {
+        (void)buf_printf(why, "%s/master.cf:%d: service %s: ", config_directory(config), row->line,
+                         row->name);
     }
-    config_free(&config);
-    buf_free(&why);
-    buf_free(&what);
-    return status;
+    (void)buf_printf(why, "%s\n", said != NULL && said[0] != '\0' ? said : "its settings cannot be used");
+    free(said);
+}
+
+/* Opens what the role of one row would open. */
+static int
+check_row(const struct config *config, size_t index, struct buf *why)
+{
+    const char *program = config_service(config, index)->program;
+    struct screen_settings *screen = NULL;
+    struct deliver_transport *transport = NULL;
+    size_t from = why->n;
+    int r = 0;
+
+    if (strcmp(program, "postscreen") == 0) {
+        r = screen_settings_new(config, index, &screen, why);
+        screen_settings_free(&screen);
+    } else if (deliver_transport_agent(program) != NULL) {
+        r = deliver_transport_new(config, index, &transport, why);
+        deliver_transport_free(&transport);
+    }
+    if (r != 0) {
+        blame_row(config, index, from, why);
+    }
+    return r;
+}
+
+/* What parses may still not open: ports, tables, restrictions, lists, scan rules, certificates. */
+static int
+check_services(const struct config *config, struct buf *why)
+{
+    struct master_listeners *plan = calloc(1, sizeof(*plan));
+    struct pipeline *pipeline = NULL;
+    int worst = plan == NULL ? GW_ERR_NOMEM : master_listen_plan(config, plan, why), r;
+
+    free(plan);
+    r = receive_check(config, why);
+    worst = r != 0 ? r : worst;
+    for (size_t i = 0; i < config_service_count(config); i++) {
+        r = check_row(config, i, why);
+        worst = r != 0 ? r : worst;
+    }
+    if (scan_need(config) != SCAN_NEED_NONE) {
+        size_t from = why->n;
+
+        r = pipeline_load(config, &pipeline, why);
+        worst = r != 0 ? r : worst;
+        (void)(why->n > from && why->p[why->n - 1] != '\n' ? buf_append_byte(why, '\n') : 0);
+        pipeline_free(&pipeline);
+    }
+    return worst;
 }
 
 static int
 check(int argc, char **argv)
 {
+    return ctl_check(argc, argv, check_services);
+}
+
+/* The one who typed reload is told what is wrong; the gateway is not bothered with it. */
+static int
+reload(int argc, char **argv)
+{
     char *words[ARGUMENTS_MAX];
     int count = argc, status;
     const char *directory;
 
-    memcpy(words, argv, sizeof(argv[0]) * (size_t)argc); /* ctl_control() takes the options off */
+    memcpy(words, argv, sizeof(argv[0]) * (size_t)argc); /* the options are taken off twice */
     words[argc] = NULL;
-    if ((status = ctl_control(argc, argv)) != 0 || pid_file_directory(&count, words, &directory) != 0) {
-        return status;
+    if (pid_file_directory(&count, words, &directory) != 0) {
+        return ctl_control(argc, argv); /* says how it is used */
     }
-    return check_services(directory);
+    status = ctl_check_quietly(directory, check_services);
+    return status != 0 ? status : ctl_control(argc, argv);
 }
 
 static int
