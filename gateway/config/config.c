@@ -147,14 +147,14 @@ struct reading {
 };
 
 static void
-warn_of_duplicate(const struct reading *reading, struct bytes name, int number)
+warn_of_duplicate(const struct reading *reading, struct bytes name, struct bytes value, int number)
 {
     const struct config_variable *variable = find_variable(reading->config, name);
     char *text = bytes_dup_str(name);
     int index = text == NULL ? -1 : param_by_name(text);
     const char *earlier = index >= 0 ? reading->config->raw[index] : variable != NULL ? variable->raw : NULL;
 
-    if (earlier != NULL) {
+    if (earlier != NULL && !bytes_equal(bytes_str(earlier), value)) {
         (void)buf_printf(reading->why, "%s:%d: warning: overriding earlier entry: %.*s=%s\n", reading->path,
                          number, BYTES_FMT(name), earlier);
     }
@@ -204,7 +204,7 @@ take_setting(void *context, const struct config_setting *setting)
         return complain_of_line(reading, setting);
     }
     warn_of_mended(reading, setting);
-    warn_of_duplicate(reading, setting->name, setting->number);
+    warn_of_duplicate(reading, setting->name, setting->value, setting->number);
     return config_set(reading->config, setting->name, setting->value, setting->number);
 }
 

@@ -277,8 +277,11 @@ show(struct postconf *pc, char mode, const struct postconf_settings *overrides, 
     } else {
         postconf_show_params(pc, words);
     }
+    if ((pc->show & SHOW_DEFAULTS) == 0 && mode == 'p') {
+        postconf_flag_unused_main(pc);
+    }
     if ((pc->show & SHOW_DEFAULTS) == 0) {
-        postconf_flag_unused(pc);
+        postconf_flag_unused_master(pc);
     }
     return 0;
 }

@@ -85,13 +85,9 @@ check_value(const struct edit *edit, struct change *change, const char *word)
         postconf_fatal("invalid service attribute name: \"%.*s\"", BYTES_FMT(change->request.part[2]));
     }
     if (change->field != POSTCONF_COMMAND) {
-        char *value = postconf_copy(change->value);
-
         if (has_blank(change->value)) {
             postconf_fatal("-Fe does not accept whitespace in non-command field");
         }
-        postconf_check_field((size_t)change->field, value, value);
-        free(value);
     } else if (bytes_trim(change->value).n == 0) {
         postconf_fatal("-Fe requires a command: \"%s\"", word);
     }
@@ -117,6 +113,9 @@ take_word(const struct edit *edit, const char *word, struct change *change)
     }
     change->request.text = word;
     need_parts(edit, change);
+    if (edit->mode == 'P' && bytes_equal(change->request.part[2], BYTES_LIT("*"))) {
+        postconf_fatal("-Pe does not accept wild-card parameter name");
+    }
     if (edit->how == 'e') {
         check_value(edit, change, word);
     }
@@ -126,7 +125,10 @@ static void
 set_field(struct postconf_row *row, const struct change *change)
 {
     if (change->field != POSTCONF_COMMAND) {
-        row->field[change->field] = postconf_copy(change->value);
+        char *value = postconf_copy(change->value);
+
+        postconf_check_field((size_t)change->field, value, value);
+        row->field[change->field] = value;
         return;
     }
     /* The command with its words is parsed as the end of a row. */
@@ -293,7 +295,7 @@ write_unmatched(struct edit *edit)
     for (size_t i = 0; i < edit->count; i++) {
         const struct change *change = &edit->changes[i];
 
-        if (change->request.matched || edit->how != 'e') {
+        if (change->request.matched || (edit->mode == 'M' && edit->how != 'e')) {
             continue;
         }
         if (edit->mode == 'M') {

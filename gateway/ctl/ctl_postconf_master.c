@@ -307,23 +307,27 @@ postconf_request_row(const struct postconf_request *request, const struct postco
 struct writer {
     FILE *out;
     bool fold;
+    bool fresh; /* nothing but blanks stands on the line */
     size_t at;
 };
 
+/* n: of the word without braces, which Postfix does not count. */
 static void
-put_word(struct writer *writer, const char *word, size_t n, bool new_line)
+put_word(struct writer *writer, const struct buf *word, size_t n, bool new_line)
 {
-    if (writer->at > 0) {
-        if (writer->fold && (new_line || writer->at + n + 1 > POSTCONF_LINE_LIMIT)) {
+    if (writer->at > 0 && !writer->fresh) {
+        if (writer->fold && (new_line || writer->at + n + 1 >= POSTCONF_LINE_LIMIT)) {
             (void)fprintf(writer->out, "\n%*s", POSTCONF_INDENT, "");
             writer->at = POSTCONF_INDENT;
+            writer->fresh = true;
         } else {
             (void)fputc(' ', writer->out);
             writer->at++;
         }
     }
-    (void)fwrite(word, 1, n, writer->out);
-    writer->at += n;
+    (void)fwrite(buf_str(word), 1, word->n, writer->out);
+    writer->at += word->n;
+    writer->fresh = writer->fresh && word->n == 0;
 }
 
 static void
@@ -363,7 +367,7 @@ put_arguments(struct postconf *pc, struct writer *writer, unsigned show, const s
             }
             append_argument(&word, setting);
         }
-        put_word(writer, buf_str(&word), word.n, setting != NULL || new_line);
+        put_word(writer, &word, strlen(argument), setting != NULL || new_line);
         new_line = setting != NULL;
     }
     buf_free(&word);
@@ -433,11 +437,10 @@ postconf_show_rows(struct postconf *pc, char *const *names)
         parse_requests(names, 2, "-M option requires service_name[/type]", &count);
 
     for (size_t i = 0; i < pc->rows.count; i++) {
-        for (size_t k = 0; k < count; k++) {
+        for (size_t k = 0; k < count; k++) { /* what is asked for twice is told twice, as in Postfix */
             if (postconf_request_row(&requests[k], &pc->rows.list[i])) {
                 requests[k].matched = true;
                 postconf_print_row(pc, stdout, pc->show, &pc->rows.list[i]);
-                break;
             }
         }
     }
@@ -482,13 +485,12 @@ postconf_show_fields(struct postconf *pc, char *const *names)
         }
     }
     for (size_t i = 0; i < pc->rows.count; i++) {
-        for (size_t field = 0; field < POSTCONF_FIELDS; field++) {
-            for (size_t k = 0; k < count; k++) {
+        for (size_t k = 0; k < count; k++) {
+            for (size_t field = 0; field < POSTCONF_FIELDS; field++) {
                 if (postconf_request_row(&requests[k], &pc->rows.list[i]) &&
                     postconf_request_part(&requests[k], 2, FIELDS[field])) {
                     requests[k].matched = true;
                     print_field(pc, &pc->rows.list[i], field);
-                    break;
                 }
             }
         }
@@ -537,13 +539,12 @@ postconf_show_options(struct postconf *pc, char *const *names)
         if (row->own.count > 0) {
             qsort(row->own.list, row->own.count, sizeof(*row->own.list), compare_settings);
         }
-        for (size_t option = 0; option < row->own.count; option++) {
-            for (size_t k = 0; k < count; k++) {
+        for (size_t k = 0; k < count; k++) {
+            for (size_t option = 0; option < row->own.count; option++) {
                 if (postconf_request_row(&requests[k], row) &&
                     postconf_request_part(&requests[k], 2, row->own.list[option].name)) {
                     requests[k].matched = true;
                     print_option(pc, row, &row->own.list[option]);
-                    break;
                 }
             }
         }

@@ -56,7 +56,7 @@ take_setting(void *context, const struct config_setting *setting)
                        BYTES_FMT(setting->line));
     }
     const char *earlier = postconf_settings_find(&pc->main, setting->name);
-    if (earlier != NULL) {
+    if (earlier != NULL && !bytes_equal(bytes_str(earlier), setting->value)) {
         postconf_warn("%s/main.cf, line %d: overriding earlier entry: %.*s=%s", pc->directory,
                       setting->number, BYTES_FMT(setting->name), earlier);
     }
@@ -334,7 +334,7 @@ postconf_show_params(struct postconf *pc, char *const *names)
 }
 
 void
-postconf_flag_unused(struct postconf *pc)
+postconf_flag_unused_main(const struct postconf *pc)
 {
     for (size_t i = 0; i < pc->main.count; i++) {
         const struct postconf_setting *setting = &pc->main.list[i];
@@ -344,11 +344,16 @@ postconf_flag_unused(struct postconf *pc)
                           setting->value);
         }
     }
+}
+
+void
+postconf_flag_unused_master(const struct postconf *pc)
+{
     for (size_t i = 0; i < pc->rows.count; i++) {
         const struct postconf_settings *own = &pc->rows.list[i].own;
 
         for (size_t k = 0; k < own->count; k++) {
-            if (postconf_find_param(pc, bytes_str(own->list[k].name)) == NULL && !own->list[k].used) {
+            if (!own->list[k].used && postconf_find_param(pc, bytes_str(own->list[k].name)) == NULL) {
                 postconf_warn("%s/master.cf: unused parameter: %s=%s", pc->directory, own->list[k].name,
                               own->list[k].value);
             }

@@ -92,7 +92,8 @@ void postconf_add_param(struct postconf *pc, const char *name, unsigned class, c
 void postconf_expand(struct postconf *pc, const char *value, const struct postconf_settings *own,
                      struct buf *out);
 void postconf_show_params(struct postconf *pc, char *const *names);
-void postconf_flag_unused(struct postconf *pc);
+void postconf_flag_unused_main(const struct postconf *pc);
+void postconf_flag_unused_master(const struct postconf *pc);
 
 /* ctl_postconf_user.c: names of one's own that serve a purpose become parameters. */
 void postconf_register_user(struct postconf *pc);

@@ -226,7 +226,11 @@ scan_settings(struct scan *scan, const struct postconf_settings *settings)
 {
     scan_classes(scan, settings);
     for (size_t i = 0; i < settings->count; i++) {
-        scan_value(scan, settings->list[i].value);
+        int index = param_by_name(settings->list[i].name);
+
+        if (index < 0 || PARAMS[index].type != PARAM_RAW) { /* names in those mean something at run time */
+            scan_value(scan, settings->list[i].value);
+        }
     }
 }
 
