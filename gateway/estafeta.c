@@ -16,6 +16,7 @@
 #include "config/pid_file.h"
 #include "ctl/ctl_check.h"
 #include "ctl/ctl_control.h"
+#include "ctl/ctl_manual.h"
 #include "ctl/ctl_postconf.h"
 #include "ctl/ctl_postlog.h"
 #include "ctl/ctl_postmap.h"
@@ -78,6 +79,7 @@ static const struct {
     {"sendmail", ctl_sendmail},
     {"why", ctl_why},
     {"route", ctl_route},
+    {"manual", ctl_manual},
     {"quarantine", ctl_quarantine},
 };
 
