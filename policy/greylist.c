@@ -214,7 +214,7 @@ greylist_check(struct state *state, const struct greylist_limits *limits, const 
     struct entry client, entry;
     int r = make_keys(triplet, &keys);
 
-    *answer_r = (struct wire_greylist_answer){.pass = 1, .first_s = now_s};
+    *answer_r = (struct wire_greylist_answer){.pass = WIRE_GREYLIST_PASS, .first_s = now_s};
     if (r != 0) {
         return r;
     }
@@ -239,12 +239,13 @@ greylist_check(struct state *state, const struct greylist_limits *limits, const 
         return touch(state, STATE_TRIPLETS, key, &entry, limits, now_s);
     }
     if (now_s - entry.first_s < limits->delay_s) {
-        answer_r->pass = 0;
+        answer_r->pass = WIRE_GREYLIST_WAIT;
         answer_r->wait_s = limits->delay_s - (now_s - entry.first_s);
         return 0;
     }
     entry.passed = true;
     entry.last_s = now_s;
+    answer_r->pass = WIRE_GREYLIST_FIRST_PASS;
     r = put_entry(state, STATE_TRIPLETS, key, &entry);
     return r == 0 ? count_client(state, client_key, now_s) : r;
 }

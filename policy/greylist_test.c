@@ -61,7 +61,7 @@ ask(struct state *state, int64_t now_s, const char *client, const char *domain, 
 
     (void)snprintf(triplet.client_domain, sizeof(triplet.client_domain), "%s", domain);
     CHECK(greylist_check(state, &LIMITS, &triplet, now_s, &answer) == 0);
-    CHECK((answer.pass == 1) == (answer.wait_s == 0));
+    CHECK((answer.pass != WIRE_GREYLIST_WAIT) == (answer.wait_s == 0));
     return answer.wait_s;
 }
 

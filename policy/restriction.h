@@ -29,6 +29,8 @@ enum restriction_stage {
     STAGE_COUNT
 };
 
+struct wire_triplet;
+struct wire_greylist_answer;
 struct dns_client;
 struct ipc_channel;
 struct router;
@@ -105,6 +107,9 @@ int restriction_run(struct restriction_set *set, enum restriction_stage stage, b
                     struct restriction_answer *answer_r);
 /* The built-in greylister (greylist = suspicious | yes), after the recipient lists permitted. */
 int restriction_greylist(const struct restriction_facts *facts, struct restriction_answer *answer_r);
+/* What the policy role says of a triplet; for the greylist server too. 0 or why it cannot be asked. */
+int restriction_greylist_ask(struct ipc_channel **policy, const struct wire_triplet *triplet,
+                             struct wire_greylist_answer *answer_r);
 /* The address-class check of the recipient: "User unknown in ... table" (smtpd_reject_unlisted_recipient). */
 int restriction_check_recipient_exists(struct restriction_set *set, const struct restriction_facts *facts,
                                        struct restriction_answer *answer_r);

@@ -78,6 +78,15 @@ is_wanted(const struct restriction_facts *facts)
     return strcmp(mode, "yes") == 0 || (strcmp(mode, "suspicious") == 0 && is_suspicious(facts->session));
 }
 
+int
+restriction_greylist_ask(struct ipc_channel **policy, const struct wire_triplet *triplet,
+                         struct wire_greylist_answer *answer_r)
+{
+    int r = ask_once(policy, triplet, answer_r);
+
+    return r == 0 ? 0 : ask_once(policy, triplet, answer_r); /* the policy role was restarted */
+}
+
 /* True when the triplet must wait; seconds in *wait_r. */
 static bool
 must_wait(const struct restriction_facts *facts, int64_t *wait_r)
@@ -85,11 +94,8 @@ must_wait(const struct restriction_facts *facts, int64_t *wait_r)
     struct wire_triplet triplet = {
         .client = facts->session->client, .sender = facts->sender, .recipient = facts->recipient};
     struct wire_greylist_answer answer = {0};
-    int r = ask_once(facts->policy, &triplet, &answer);
+    int r = restriction_greylist_ask(facts->policy, &triplet, &answer);
 
-    if (r != 0) {
-        r = ask_once(facts->policy, &triplet, &answer); /* the policy role was restarted */
-    }
     if (r != 0) {
         log_warning("smtpd", "greylist: the policy role cannot be asked (%s); passing", gw_strerror(r));
     }

@@ -145,7 +145,7 @@ test_greylist(const char *sender)
         CHECK(message.type == WIRE_GREYLIST_ANSWER &&
               wire_greylist_answer_unpack(message.payload, &answer) == 0);
         /* greylist_delay is 1 s in this configuration */
-        CHECK(i < 2 ? answer.pass == 0 && answer.wait_s > 0 : answer.pass == 1);
+        CHECK(i < 2 ? answer.pass == 0 && answer.wait_s > 0 : answer.pass == WIRE_GREYLIST_FIRST_PASS);
         ipc_message_free(&message);
         (void)usleep(i == 1 ? 2000000 : 0);
     }

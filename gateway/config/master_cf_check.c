@@ -17,7 +17,7 @@ enum { NEAR_MAX = 2, PROGRAM_MAX = 64 };
 
 enum { SINGLE = 1, ROOT = 2, WORDS = 4 }; /* one process; needs root and no chroot; arguments of its own */
 
-/* Every daemon of Postfix 3.7, whether its work is done by one of its name or by another role. */
+/* Every daemon of Postfix 3.7 and our own, whether its work is done by one of its name or by another role. */
 static const struct {
     const char *name;
     unsigned flags;
@@ -30,6 +30,7 @@ static const struct {
     {"dnsblog", 0, NULL},
     {"error", 0, NULL},
     {"flush", 0, NULL},
+    {"greylist", 0, NULL}, /* ours: what postgrey does */
     {"lmtp", 0, NULL},
     {"local", ROOT, NULL},
     {"nqmgr", SINGLE, "qmgr"},

@@ -26,6 +26,7 @@ static const struct {
     enum role role;
 } PROGRAMS[] = {
     {"smtpd", ROLE_RECEIVE},
+    {"greylist", ROLE_RECEIVE},
     {"postscreen", ROLE_SCREEN},
     {"spawn", ROLE_DELIVER},
 };

@@ -91,8 +91,9 @@ struct wire_triplet {
 };
 int wire_triplet_pack(struct buf *buf, const struct wire_triplet *triplet);
 int wire_triplet_unpack(struct bytes payload, struct wire_triplet *triplet_r);
+enum wire_greylist { WIRE_GREYLIST_WAIT, WIRE_GREYLIST_PASS, WIRE_GREYLIST_FIRST_PASS /* after a wait */ };
 struct wire_greylist_answer {
-    uint8_t pass;    /* 0: defer */
+    uint8_t pass;    /* enum wire_greylist */
     int64_t wait_s;  /* seconds left */
     int64_t first_s; /* wall time first seen */
 };

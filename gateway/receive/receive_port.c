@@ -254,6 +254,7 @@ receive_port_new(const struct config *config, size_t service_index, int listen_f
     }
     port->view = config_view(config, service_index);
     port->service = service->name;
+    port->is_greylist = strcmp(service->program, "greylist") == 0;
     port->listen_fd = listen_fd;
     port->max_sessions = service->max_processes;
     if (port->max_sessions < 0) {

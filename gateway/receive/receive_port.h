@@ -23,6 +23,7 @@ struct tls_context;
 struct receive_port {
     const struct config *view;
     const char *service; /* column 1 of master.cf */
+    bool is_greylist;    /* a policy server, not SMTP */
     int listen_fd;       /* -1 for the port that screen hands connections to */
     int max_sessions;
     atomic_int threads, idle; /* of this port */

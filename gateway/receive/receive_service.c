@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "config/role_start.h"
+#include "receive/receive_greylist.h"
 #include "receive/receive_session.h"
 
 enum {
@@ -161,8 +162,12 @@ serve_one(struct listener *listener, struct receive_tools *tools)
         atomic_load(&listener->port->threads) < listener->port->max_sessions) {
         (void)start_thread(listener);
     }
-    receive_session_run(tools, listener->port, fd, handed_over ? &handover.client : &client,
-                        handed_over ? &handover : NULL);
+    if (listener->port->is_greylist) {
+        receive_greylist_run(tools, listener->port, fd, &client);
+    } else {
+        receive_session_run(tools, listener->port, fd, handed_over ? &handover.client : &client,
+                            handed_over ? &handover : NULL);
+    }
     if (handed_over) {
         ipc_message_free(&message); /* the handover's evidence pointed in here */
     }
@@ -289,7 +294,8 @@ receive_check(const struct config *config, struct buf *why_r)
     for (size_t i = 0; i < config_service_count(config); i++) {
         struct receive_port *port = NULL;
 
-        if (strcmp(config_service(config, i)->program, "smtpd") != 0) {
+        const char *program = config_service(config, i)->program;
+        if (strcmp(program, "smtpd") != 0 && strcmp(program, "greylist") != 0) {
             continue;
         }
         int r = receive_port_new(config, i, -1, &port, why_r);
