@@ -324,8 +324,10 @@ run(struct postconf *pc, const struct options *options, char mode, char **words,
 int
 ctl_postconf(int argc, char **argv)
 {
-    struct postconf pc = {0};
-    struct options options = {0};
+    /* Held to the end of the process, with all that is read into them: a command frees nothing piece by
+     * piece. */
+    static struct postconf pc;
+    static struct options options;
 
     log_command("postconf");
     if (pid_file_directory(&argc, argv, &pc.directory) != 0 || !take_options(&pc, &options, argc, argv)) {

@@ -101,7 +101,10 @@ postconf_settings_put(struct postconf_settings *settings, struct bytes name, str
     struct postconf_setting *setting = find_setting(settings, name);
 
     if (setting != NULL) {
-        setting->value = postconf_copy(value);
+        char *copy = postconf_copy(value);
+
+        free(setting->value);
+        setting->value = copy;
         return;
     }
     settings->list = postconf_grow(settings->list, &settings->room, settings->count, sizeof(*settings->list));
