@@ -263,6 +263,9 @@ test_warnings(void)
         {"compatibility_level = 3.6\nfork_attemps = 5\n", "taken as fork_attempts"},
         {"compatibility_level = 3.6\nberkeley_db_read_buffer_size = 1\n",
          "main.cf: warning: accepted without effect in this version: berkeley_db_read_buffer_size\n"},
+        {"compatibility_level = 3.6\nsmtpd_milters = inet:127.0.0.1:8891\n",
+         "main.cf:2: warning: smtpd_milters protects nothing here"},
+        {"compatibility_level = 3.6\nsmtpd_milters =\nsmtpd_tls_req_ccert = no\n", NULL},
         {"", "no compatibility_level"},
     };
     struct buf why;

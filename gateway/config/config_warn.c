@@ -243,6 +243,54 @@ warn_of_variables(const struct config *config, const char *path, struct buf *why
     }
 }
 
+/* What somebody may rely on to keep mail out, or in secret: each gets a line of its own when it is set and
+ * nothing follows from it. */
+static const enum param GUARDS[] = {P_smtpd_milters,
+                                    P_smtpd_milter_maps,
+                                    P_non_smtpd_milters,
+                                    P_smtpd_proxy_filter,
+                                    P_smtpd_command_filter,
+                                    P_smtpd_reject_unlisted_sender,
+                                    P_smtpd_sender_login_maps,
+                                    P_smtpd_tls_auth_only,
+                                    P_smtpd_tls_req_ccert,
+                                    P_relay_clientcerts,
+                                    P_smtp_tls_policy_maps,
+                                    P_smtp_tls_per_site,
+                                    P_smtp_tls_exclude_ciphers,
+                                    P_smtp_tls_mandatory_exclude_ciphers,
+                                    P_lmtp_tls_policy_maps,
+                                    P_smtp_header_checks,
+                                    P_smtp_body_checks,
+                                    P_milter_header_checks};
+
+static bool
+is_guard(enum param param)
+{
+    size_t i = 0;
+
+    while (i < sizeof(GUARDS) / sizeof(GUARDS[0]) && GUARDS[i] != param) {
+        i++;
+    }
+    return i < sizeof(GUARDS) / sizeof(GUARDS[0]);
+}
+
+static void
+warn_of_guards(const struct config *config, struct buf *why_r)
+{
+    for (size_t i = 0; i < sizeof(GUARDS) / sizeof(GUARDS[0]); i++) {
+        const struct param_row *row = &PARAMS[GUARDS[i]];
+        const char *text = config->text[GUARDS[i]];
+
+        if (row->status == PARAM_IDLE && config->raw[GUARDS[i]] != NULL && text != NULL && text[0] != '\0' &&
+            strcmp(text, "no") != 0) {
+            config_locate(config, GUARDS[i], why_r);
+            (void)buf_printf(why_r, ": warning: %s protects nothing here, it is %s\n", row->name,
+                             row->description);
+        }
+    }
+}
+
 /* Accepted so that a Postfix configuration loads; said, so that nobody relies on it. */
 static void
 warn_of_idle(const struct config *config, const char *path, struct buf *why_r)
@@ -250,7 +298,7 @@ warn_of_idle(const struct config *config, const char *path, struct buf *why_r)
     bool any = false;
 
     for (int i = 0; i < PARAM_COUNT; i++) {
-        if (config->raw[i] != NULL && PARAMS[i].status == PARAM_IDLE) {
+        if (config->raw[i] != NULL && PARAMS[i].status == PARAM_IDLE && !is_guard((enum param)i)) {
             (void)(any ? 0
                        : buf_printf(why_r, "%s: warning: accepted without effect in this version:", path));
             (void)buf_printf(why_r, " %s", PARAMS[i].name);
@@ -267,6 +315,7 @@ config_warn(const struct config *config, const char *path, struct buf *why_r)
 {
     warn_of_values(config, path, why_r);
     warn_of_variables(config, path, why_r);
+    warn_of_guards(config, why_r);
     warn_of_idle(config, path, why_r);
     if (config->raw[P_compatibility_level] != NULL) {
         return;

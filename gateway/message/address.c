@@ -127,24 +127,23 @@ needs_quotes(struct bytes local)
     return false;
 }
 
-/* No quoting makes these safe inside <>: line ends and NUL anywhere, and in a domain all that could end the
- * path or be read as quoting by the next server. */
+/* No quoting makes these safe inside <>: line ends and NUL anywhere, and behind an @ anything but a host name
+ * or an address in brackets. */
 static bool
-is_sendable(struct bytes address, struct bytes domain)
+is_sendable(struct bytes address, struct bytes local, struct bytes domain)
 {
     for (size_t i = 0; i < address.n; i++) {
         if (address.p[i] == '\r' || address.p[i] == '\n' || address.p[i] == '\0') {
             return false;
         }
     }
-    for (size_t i = 0; i < domain.n; i++) {
-        uint8_t c = domain.p[i];
-
-        if (c <= 0x20 || c == 0x7f || strchr("<>\\\"", c) != NULL) {
-            return false;
-        }
+    if (local.n == address.n) {
+        return true;
     }
-    return true;
+    if (domain.n > 1 && domain.p[domain.n - 1] == '.') {
+        domain.n--;
+    }
+    return local.n > 0 && (address_is_literal(domain) || address_is_hostname(domain));
 }
 
 int
@@ -154,7 +153,7 @@ address_append_quoted(struct buf *out, struct bytes address)
     int r = 0;
 
     address_split(address, &local, &domain);
-    if (!is_sendable(address, domain)) {
+    if (!is_sendable(address, local, domain)) {
         return GW_ERR_SYNTAX;
     }
     if (address.n == 0 || !needs_quotes(local)) {

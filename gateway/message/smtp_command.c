@@ -158,11 +158,14 @@ close_gap(struct mailbox_writer *writer, uint8_t c)
     return joins ? 0 : GW_ERR_SYNTAX;
 }
 
-/* A byte outside quotes. Commas and semicolons would make it several addresses. */
+/* A byte outside quotes. Commas and semicolons would make it several addresses; a bracket begins a domain or
+ * is none. */
 static int
 put_mailbox_plain(struct mailbox_writer *writer, uint8_t c)
 {
-    int r = c == ',' || c == ';' || c == '<' || c == '>' ? GW_ERR_SYNTAX : close_gap(writer, c);
+    bool is_stray = c == ',' || c == ';' || c == '<' || c == '>' ||
+                    (c == '[' && (writer->n == 0 || writer->domain != writer->n));
+    int r = is_stray ? GW_ERR_SYNTAX : close_gap(writer, c);
 
     if (r == 0 && (r = put_mailbox_byte(writer, c)) == 0 && c == '@') {
         writer->domain = writer->n;
@@ -170,20 +173,16 @@ put_mailbox_plain(struct mailbox_writer *writer, uint8_t c)
     return r;
 }
 
-/* What stands behind the last @: a host name, or an address in brackets. Brackets belong nowhere else. */
+/* What stands behind the last @: a host name, or an address in brackets. */
 static bool
 is_domain_good(struct bytes mailbox, size_t at)
 {
     struct bytes domain = bytes_sub(mailbox, at, mailbox.n);
 
-    if (at == 0) {
-        return bytes_index(mailbox, '[') < 0;
-    }
     if (domain.n > 1 && domain.p[domain.n - 1] == '.') {
         domain.n--; /* the root, as in DNS */
     }
-    return bytes_index(bytes_sub(mailbox, 0, at), '[') < 0 &&
-           (address_is_literal(domain) || address_is_hostname(domain));
+    return at == 0 || address_is_literal(domain) || address_is_hostname(domain);
 }
 
 /* Copies the mailbox without comments, and without the quotes and backslashes of a local part, which say
