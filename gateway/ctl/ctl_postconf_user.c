@@ -105,6 +105,7 @@ static const struct {
 struct scan {
     struct postconf *pc;
     struct postconf_settings *own; /* of a row, or NULL */
+    bool is_default;               /* a name that nobody sets is no mistake */
 };
 
 static bool
@@ -153,7 +154,7 @@ visit_name(void *context, struct bytes name, struct buf *out)
     struct scan *scan = context;
 
     (void)out;
-    if (!use_name(scan, name)) {
+    if (!use_name(scan, name) && !scan->is_default) {
         warn_undefined(scan, name);
     }
     return 0;
@@ -255,12 +256,27 @@ scan_for_tables(struct scan *scan, const struct postconf_settings *settings)
     buf_free(&value);
 }
 
+/* Former names live on in defaults: virtual_alias_maps = $virtual_maps. */
+static void
+scan_defaults(struct scan *scan)
+{
+    scan->is_default = true;
+    for (int i = 0; i < PARAM_COUNT; i++) {
+        if (PARAMS[i].type != PARAM_RAW &&
+            postconf_settings_find(&scan->pc->main, bytes_str(PARAMS[i].name)) == NULL) {
+            scan_value(scan, config_default(scan->pc->defaults, (enum param)i));
+        }
+    }
+    scan->is_default = false;
+}
+
 void
 postconf_register_user(struct postconf *pc)
 {
     struct scan scan = {.pc = pc};
 
     scan_settings(&scan, &pc->main);
+    scan_defaults(&scan);
     for (size_t i = 0; i < pc->rows.count; i++) {
         scan.own = &pc->rows.list[i].own;
         scan_settings(&scan, scan.own);
