@@ -145,11 +145,16 @@ net_prefix_parse(struct bytes text, struct net_prefix *prefix_r)
     if ((r = net_addr_parse(base, &prefix_r->base)) != 0) {
         return r;
     }
+    /* "[::ffff:127.0.0.0]/104", as Debian's main.cf has it, is 127.0.0.0/8: its bits are counted as written.
+     */
     unsigned max = prefix_r->base.family == AF_INET6 ? 128 : 32;
-    bits = max;
-    if (slash >= 0 && (bytes_to_u64(bytes_sub(text, (size_t)slash + 1, text.n), &bits) != 0 || bits > max)) {
+    unsigned mapped = prefix_r->base.family == AF_INET && bytes_index(base, ':') >= 0 ? 96 : 0;
+    bits = max + mapped;
+    if (slash >= 0 && (bytes_to_u64(bytes_sub(text, (size_t)slash + 1, text.n), &bits) != 0 ||
+                       bits > max + mapped || bits < mapped)) {
         return GW_ERR_SYNTAX;
     }
+    bits -= mapped;
     prefix_r->bits = (uint8_t)bits;
     return host_bits(&prefix_r->base, (unsigned)bits, false) ? 0 : GW_ERR_SYNTAX;
 }

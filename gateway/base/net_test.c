@@ -73,6 +73,10 @@ test_addresses(void)
 static const struct {
     const char *prefix, *inside, *outside; /* inside NULL: not a prefix */
 } PREFIXES[] = {
+    {"[::ffff:127.0.0.0]/104", "127.9.9.9", "128.0.0.1"}, /* of Debian's main.cf */
+    {"::ffff:192.0.2.0/120", "192.0.2.255", "192.0.3.0"},
+    {"::ffff:0.0.0.0/95", NULL, NULL},
+    {"::ffff:127.0.0.1/104", NULL, NULL},
     {"192.0.2.0/24", "192.0.2.255", "192.0.3.0"},
     {"192.0.2.1", "192.0.2.1", "192.0.2.2"},
     {"192.0.2.128/25", "192.0.2.129", "192.0.2.127"},
