@@ -118,7 +118,9 @@ accept_one(struct service *service, int listener)
     int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
     if (connection == -1) {
-        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        if (errno == EINVAL) { /* master needed the port for the next generation, which is to come */
+            (void)poll(NULL, 0, PAUSE_MS / 10);
+        } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
             log_warning("spawn", "service %s: accept: %s", service->row->name, strerror(errno));
             (void)poll(NULL, 0, PAUSE_MS);
         }

@@ -14,8 +14,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "message/address.h"
 
-enum { WRITER_ROOM = 32768, READER_ROOM = 32768, HEADER_SCAN_MAX = 256 * 1024 };
+enum { WRITER_ROOM = 32768, READER_ROOM = 32768, HEADER_SCAN_MAX = 256 * 1024, QUOTED_MAX = 4096 };
 
 struct writer {
     int fd;
@@ -70,15 +71,41 @@ put_text(struct writer *w, const char *text)
     put(w, text, strlen(text));
 }
 
-/* An address in a header line: never more than one line. */
+/* What RFC 5322 lets stand in a local part without quotes (dot-atom), and bytes above ASCII. */
+static bool
+needs_quotes(struct bytes local)
+{
+    static const char SPECIALS[] = "()<>[]:;@\\,\"";
+
+    for (size_t i = 0; i < local.n; i++) {
+        uint8_t c = local.p[i];
+
+        if (c <= 32 || c == 127 || strchr(SPECIALS, c) != NULL ||
+            (c == '.' && (i == 0 || i + 1 == local.n || local.p[i + 1] == '.'))) {
+            return true;
+        }
+    }
+    return local.n == 0;
+}
+
+/* An address in a header line: never more than one line; with quotes, which it has not inside the program.
+ * message/address.c cannot be used here: it allocates memory. */
 static void
 put_address(struct writer *w, struct bytes address)
 {
+    ptrdiff_t at = bytes_rindex(address, '@');
+    size_t local = at < 0 ? address.n : (size_t)at;
+    bool quotes = address.n > 0 && needs_quotes(bytes_sub(address, 0, local));
+
+    put_text(w, quotes ? "\"" : "");
     for (size_t i = 0; i < address.n; i++) {
         uint8_t c = address.p[i];
 
+        put_text(w, quotes && i == local ? "\"" : "");
+        put_text(w, quotes && i < local && (c == '"' || c == '\\') ? "\\" : "");
         put(w, c < 32 || c == 127 ? (const uint8_t *)"?" : &c, 1);
     }
+    put_text(w, quotes && local == address.n ? "\"" : "");
 }
 
 static void
@@ -246,33 +273,36 @@ deliver_writer_has_loop(const struct deliver_message *message)
     static const char NAME[] = "Delivered-To:";
     uint8_t piece[READER_ROOM];
     size_t held = 0;
+    struct buf quoted;
+    bool found = false, more = true;
 
-    for (uint64_t offset = 0; offset < message->size && offset < HEADER_SCAN_MAX;) {
+    buf_init(&quoted, QUOTED_MAX);
+    if (address_append_quoted(&quoted, message->recipient) != 0) {
+        return false;
+    }
+    for (uint64_t offset = 0; more && offset < message->size && offset < HEADER_SCAN_MAX;) {
         ssize_t n = read_some(message, offset, piece + held, sizeof(piece) - held);
 
         if (n <= 0) {
-            return false; /* the copy itself will tell */
+            break; /* the copy itself will tell */
         }
         offset += (uint64_t)n;
         held += (size_t)n;
         struct bytes rest = bytes_of(piece, held);
         ptrdiff_t lf;
 
-        while ((lf = bytes_index(rest, '\n')) >= 0) {
+        while (more && (lf = bytes_index(rest, '\n')) >= 0) {
             struct bytes line = bytes_sub(rest, 0, (size_t)lf);
 
-            if (bytes_trim(line).n == 0) {
-                return false; /* the end of the header */
-            }
-            if (bytes_has_prefix_nocase(line, bytes_str(NAME)) &&
-                bytes_equal_nocase(bytes_trim(bytes_sub(line, sizeof(NAME) - 1, line.n)),
-                                   message->recipient)) {
-                return true;
-            }
+            found =
+                bytes_has_prefix_nocase(line, bytes_str(NAME)) &&
+                bytes_equal_nocase(bytes_trim(bytes_sub(line, sizeof(NAME) - 1, line.n)), bytes_buf(&quoted));
+            more = !found && bytes_trim(line).n > 0; /* an empty line is the end of the header */
             rest = bytes_sub(rest, (size_t)lf + 1, rest.n);
         }
         held = rest.n < sizeof(piece) ? rest.n : 0; /* a line over 32 KiB is not a Delivered-To */
         memmove(piece, rest.p, held);
     }
-    return false;
+    buf_free(&quoted);
+    return found;
 }

@@ -242,14 +242,65 @@ master_listen_plan(const struct config *config, struct master_listeners *plan_r,
     return r;
 }
 
+static bool
+is_wildcard(const struct net_addr *addr)
+{
+    struct net_addr any;
+
+    return net_addr_parse(bytes_str(addr->family == AF_INET ? "0.0.0.0" : "::"), &any) == 0 &&
+           net_addr_equal(addr, &any);
+}
+
+/* A port that moves between one address and all of them (10025 to localhost:10025): the old socket must stop
+ * listening before the new one may be bound, although roles of the old generation still hold it. True: one
+ * did.
+ */
+static bool
+make_room(struct master_listeners *held, const struct master_listener *item)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < held->count; i++) {
+        struct master_listener *other = &held->items[i];
+
+        if (other->fd != -1 && !other->is_silenced && other->addr.port == item->addr.port &&
+            other->addr.family == item->addr.family &&
+            (is_wildcard(&other->addr) || is_wildcard(&item->addr))) {
+            (void)shutdown(other->fd, SHUT_RDWR);
+            other->is_silenced = true;
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* The plan failed: what was silenced for it listens again. */
+static void
+listen_again(struct master_listeners *held)
+{
+    for (size_t i = 0; i < held->count; i++) {
+        if (held->items[i].is_silenced) {
+            held->items[i].is_silenced = false;
+            if (listen(held->items[i].fd, MASTER_BACKLOG) == -1) {
+                log_error("master", "cannot listen again after a reload that was refused: %s; stop and start",
+                          strerror(errno));
+            }
+        }
+    }
+}
+
 static int
-bind_one(const struct config *config, struct master_listener *item, int64_t deadline_ms, struct buf *why)
+bind_one(const struct config *config, struct master_listener *item, struct master_listeners *held,
+         int64_t deadline_ms, struct buf *why)
 {
     char text[NET_ADDR_TEXT_MAX];
     const struct config_service *service = config_service(config, (size_t)item->service);
 
     for (;;) {
         item->fd = net_listen(&item->addr, MASTER_BACKLOG);
+        if (item->fd == -1 && errno == EADDRINUSE && make_room(held, item)) {
+            continue;
+        }
         if (item->fd != -1 || errno != EADDRINUSE || clock_monotonic_ms() >= deadline_ms) {
             break;
         }
@@ -290,11 +341,12 @@ master_listen_bind(const struct config *config, struct master_listeners *plan, s
 
     for (size_t i = 0; r == 0 && i < plan->count; i++) {
         if (find_held(held, &plan->items[i]) == NULL) {
-            r = bind_one(config, &plan->items[i], deadline_ms, why);
+            r = bind_one(config, &plan->items[i], held, deadline_ms, why);
         }
     }
     if (r != 0) {
         master_listen_close(plan);
+        listen_again(held);
         return r;
     }
     for (size_t i = 0; i < plan->count; i++) {

@@ -15,8 +15,9 @@ struct master_listener {
     struct net_addr addr;
     int fd; /* -1 until bound */
     enum role role;
-    int service;   /* row of master.cf */
-    bool optional; /* IPv6 that was not asked for by name: a host without it does without */
+    int service;      /* row of master.cf */
+    bool is_silenced; /* does not listen any more, because its place is needed */
+    bool optional;    /* IPv6 that was not asked for by name: a host without it does without */
 };
 
 struct master_listeners {

@@ -92,6 +92,8 @@ take_connection(struct listener *listener, int *fd_r, struct net_addr *client_r)
             log_warning("smtpd", "cannot accept a connection for %s: %s", listener->port->service,
                         strerror(errno));
             (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
+        } else if (errno == EINVAL) { /* master needed the port for the next generation, which is to come */
+            (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
         }
         return GW_ERR_AGAIN;
     }
