@@ -29,6 +29,7 @@ enum restriction_stage {
     STAGE_COUNT
 };
 
+struct restriction_servers; /* connections to policy servers */
 struct wire_triplet;
 struct wire_greylist_answer;
 struct dns_client;
@@ -61,7 +62,8 @@ struct restriction_facts {
     bool pipelining_violation;    /* the client spoke ahead without right */
     uint64_t size;
     struct dns_client *dns;
-    struct ipc_channel **policy; /* lazily connected channel to the policy role (greylist) */
+    struct ipc_channel **policy;         /* lazily connected channel to the policy role (greylist) */
+    struct restriction_servers *servers; /* of this thread; NULL: connections are not kept */
     struct evidence *evidence;
     struct restriction_pending *pending;
     /* Writes "NOQUEUE: action: RCPT from client: text; from=<> ..." for WARN, HOLD, reject_warning and the
@@ -99,6 +101,8 @@ struct restriction_answer {
 int restriction_set_new(const struct config *view, struct router *router, struct restriction_set **set_r,
                         struct buf *error_r);
 void restriction_set_free(struct restriction_set **set);
+struct restriction_servers *restriction_servers_new(void); /* for one thread; NULL: out of memory */
+void restriction_servers_free(struct restriction_servers **servers);
 /* Runs one list. answer_r starts as a deferral and is a permit when no word objected. facts->pending collects
  * and is applied when `last` (the last list of this command). Always 0 or GW_ERR_NOMEM; the outcome is in the
  * answer. */

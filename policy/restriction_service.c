@@ -2,19 +2,19 @@
  * restriction_service - check_policy_service: asks a policy server over Postfix's delegation protocol
  * (SMTPD_POLICY_README): name=value lines, an empty line, and "action=..." back.
  *
- * Before: restriction.c; after: the action is that of an access table. A server that cannot be asked, or
- * answers nonsense, is smtpd_policy_service_default_action: 451 4.3.5 by default.
+ * Before: restriction.c; after: restriction_server.c has the connection, and the action is that of an access
+ * table. A server that cannot be asked, or answers nonsense, is smtpd_policy_service_default_action:
+ * 451 4.3.5 by default.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "base/net.h"
 #include "base/stream.h"
 #include "policy/restriction_internal.h"
+#include "policy/restriction_server.h"
 
 enum { ATTRIBUTE_MAX = 2048, LINE_BYTES_MAX = 4096 };
 
@@ -125,58 +125,19 @@ receive_action(struct stream *stream, struct buf *action)
     return r != 0 ? r : action->n > 0 ? 0 : GW_ERR_SYNTAX;
 }
 
-/* "inet:127.0.0.1:60000", "unix:private/policy" (below the queue directory). */
-static int
-connect_server(const struct restriction_run *run, const char *server, int64_t deadline_ms, int *fd_r)
-{
-    struct bytes text = bytes_str(server);
-    struct net_addr addr;
-    uint64_t port;
-
-    if (bytes_has_prefix_nocase(text, BYTES_LIT("unix:"))) {
-        char path[1024];
-
-        (void)snprintf(path, sizeof(path), "%s%s%s",
-                       server[5] == '/' ? "" : config_str(run->view, P_queue_directory),
-                       server[5] == '/' ? "" : "/", server + 5);
-        return net_connect_unix(path, deadline_ms, fd_r);
-    }
-    if (bytes_has_prefix_nocase(text, BYTES_LIT("inet:"))) {
-        text = bytes_sub(text, 5, text.n);
-    }
-    ptrdiff_t colon = bytes_rindex(text, ':');
-    struct bytes host = bytes_sub(text, 0, colon < 0 ? 0 : (size_t)colon);
-    if (bytes_equal_nocase(host, BYTES_LIT("localhost"))) {
-        host = BYTES_LIT("127.0.0.1");
-    }
-    if (colon < 0 || net_addr_parse(host, &addr) != 0 ||
-        bytes_to_u64(bytes_sub(text, (size_t)colon + 1, text.n), &port) != 0 || port == 0 ||
-        port > UINT16_MAX) {
-        return GW_ERR_CONFIG;
-    }
-    addr.port = (uint16_t)port;
-    return net_connect(&addr, NULL, deadline_ms, fd_r);
-}
+struct question {
+    const struct restriction_run *run;
+    struct buf *action;
+};
 
 static int
-ask(const struct restriction_run *run, const char *server, struct buf *action)
+ask(void *context, struct stream *stream)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + config_int(run->view, P_smtpd_policy_service_timeout) * 1000;
-    struct stream *stream;
-    int fd, r;
+    struct question *question = context;
+    int r = send_request(question->run, stream);
 
-    if ((r = connect_server(run, server, deadline_ms, &fd)) != 0) {
-        return r;
-    }
-    stream = stream_new(fd);
-    if (stream == NULL) {
-        return GW_ERR_NOMEM;
-    }
-    stream_set_deadline(stream, deadline_ms);
-    r = send_request(run, stream);
-    r = r == 0 ? receive_action(stream, action) : r;
-    stream_free(&stream);
-    return r;
+    buf_clear(question->action);
+    return r == 0 ? receive_action(stream, question->action) : r;
 }
 
 enum restriction_step
@@ -193,7 +154,8 @@ restriction_policy_service(struct restriction_run *run, const struct restriction
                                   "Server configuration error");
     }
     buf_init(&action, ATTRIBUTE_MAX);
-    int r = ask(run, name, &action);
+    struct question question = {run, &action};
+    int r = restriction_server_ask(run->facts->servers, run->view, name, ask, &question);
     if (r != 0) {
         log_warning("smtpd", "problem talking to server %s: %s", name, gw_strerror(r));
         buf_clear(&action);

@@ -96,7 +96,11 @@ await_request(struct connection *connection)
         if (poll(&one, 1, IDLE_STEP_MS) > 0) {
             return 0; /* the end of the connection is read as such */
         }
-        if (atomic_load(&connection->tools->shared->draining) != 0 || clock_monotonic_ms() >= end_ms) {
+        /* Who keeps a connection for later must not keep others out: he finds it closed and comes again. */
+        bool crowded = atomic_load(&connection->port->idle) == 0 &&
+                       atomic_load(&connection->port->threads) >= connection->port->max_sessions;
+        if (crowded || atomic_load(&connection->tools->shared->draining) != 0 ||
+            clock_monotonic_ms() >= end_ms) {
             return GW_ERR_EOF;
         }
     }

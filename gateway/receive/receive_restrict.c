@@ -73,6 +73,7 @@ receive_restrict(struct receive_session *session, const enum restriction_stage *
         .size = session->content_size > 0 ? session->content_size : session->declared_size,
         .dns = session->tools->dns,
         .policy = &session->tools->policy,
+        .servers = session->tools->servers,
         .evidence = &session->tools->evidence,
         .pending = &pending,
         .log = log_action,

@@ -32,13 +32,14 @@ receive_tools_init(struct receive_tools *tools, struct receive_shared *shared)
     *tools = (struct receive_tools){.shared = shared};
     tools->stream = stream_new(-1);
     tools->dns = dns_client_new(ROLE_RECEIVE);
+    tools->servers = restriction_servers_new();
     tools->door = reinjection_new(ROLE_RECEIVE);
     tools->envelope = envelope_new();
     tools->arena = arena_new(MESSAGE_ARENA_MAX);
     tools->spool = malloc(RECEIVE_SPOOL_BUFFER);
     buf_init(&tools->scratch, SCRATCH_MAX);
-    if (tools->stream == NULL || tools->dns == NULL || tools->door == NULL || tools->envelope == NULL ||
-        tools->arena == NULL || tools->spool == NULL) {
+    if (tools->stream == NULL || tools->dns == NULL || tools->servers == NULL || tools->door == NULL ||
+        tools->envelope == NULL || tools->arena == NULL || tools->spool == NULL) {
         receive_tools_free(tools);
         return GW_ERR_NOMEM;
     }
@@ -51,6 +52,7 @@ receive_tools_free(struct receive_tools *tools)
     stream_free(&tools->stream);
     dns_client_free(&tools->dns);
     ipc_channel_free(&tools->policy);
+    restriction_servers_free(&tools->servers);
     reinjection_free(&tools->door);
     envelope_free(&tools->envelope);
     arena_free(&tools->arena);

@@ -44,6 +44,7 @@ struct receive_tools {
     struct stream *stream;
     struct dns_client *dns;
     struct ipc_channel *policy; /* NULL until needed */
+    struct restriction_servers *servers;
     struct reinjection *door;
     struct envelope *envelope;
     struct arena *arena; /* of one message's scan report */
