@@ -21,18 +21,27 @@
 
 enum { STATUS_USAGE = 64, STATUS_CONFIG = 78, WHY_MAX = 262144 };
 
-static const char WARNING[] = ": warning: ";
+/* Which word stands before a line: what config_load() calls an error is a row that is left out, the rest
+ * runs. */
+static const struct {
+    const char *mark, *word;
+} KINDS[] = {{": warning: ", "warning"}, {": error: ", "error"}};
+enum { KIND_COUNT = sizeof(KINDS) / sizeof(KINDS[0]) };
 
 static void
-print_lines(struct bytes lines, bool warnings, bool mistakes)
+print_lines(struct bytes lines, bool survived)
 {
     struct bytes line;
 
     while (bytes_next_line(&lines, &line)) {
-        bool warning = bytes_find(line, bytes_str(WARNING)) >= 0;
+        size_t kind = 0;
 
-        if (line.n > 0 && (warning ? warnings : mistakes)) {
-            (void)fprintf(stderr, "estafeta: %s: %.*s\n", warning ? "warning" : "fatal", BYTES_FMT(line));
+        while (kind < KIND_COUNT && bytes_find(line, bytes_str(KINDS[kind].mark)) < 0) {
+            kind++;
+        }
+        if (line.n > 0 && (survived || kind == KIND_COUNT)) {
+            (void)fprintf(stderr, "estafeta: %s: %.*s\n", kind == KIND_COUNT ? "fatal" : KINDS[kind].word,
+                          BYTES_FMT(line));
         }
     }
 }
@@ -121,8 +130,8 @@ ctl_check_quietly(const char *directory, ctl_check_services *services)
     buf_init(&why, WHY_MAX);
     r = examine(directory, services, &config, &said, &why);
     if (r != 0) {
-        print_lines(bytes_buf(&said), false, true);
-        print_lines(bytes_buf(&why), false, true);
+        print_lines(bytes_buf(&said), false);
+        print_lines(bytes_buf(&why), false);
     }
     config_free(&config);
     buf_free(&said);
@@ -178,8 +187,8 @@ ctl_check(int argc, char **argv, ctl_check_services *services)
 
         status = status != 0 ? status : found;
     } else {
-        print_lines(bytes_buf(&said), true, true);
-        print_lines(bytes_buf(&why), true, true);
+        print_lines(bytes_buf(&said), true);
+        print_lines(bytes_buf(&why), true);
     }
     config_free(&config);
     buf_free(&said);

@@ -11,9 +11,11 @@
 #include <string.h>
 #include <strings.h>
 #include <unbound.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/ipc.h"
 #include "ctl/ctl_doctor_private.h"
 
 enum { PROBE_MS = 5000, SERVERS_MAX = 8, CLASS_IN = 1, RDATA_MAX = 512, LABEL_FLAGS = 0xc0 };
@@ -22,6 +24,33 @@ enum { TYPE_A = 1, TYPE_PTR = 12, TYPE_MX = 15, TYPE_AAAA = 28 };
 struct doctor_dns {
     struct ub_ctx *unbound;
 };
+
+/* Networks and names of examples are asked about like others, as the resolver role does (resolver_service.c).
+ */
+static const char SETTINGS[] = "server:\n"
+                               "  local-zone: \"test.\" nodefault\n"
+                               "  local-zone: \"invalid.\" nodefault\n"
+                               "  local-zone: \"127.in-addr.arpa.\" nodefault\n"
+                               "  local-zone: \"2.0.192.in-addr.arpa.\" nodefault\n"
+                               "  local-zone: \"100.51.198.in-addr.arpa.\" nodefault\n"
+                               "  local-zone: \"113.0.203.in-addr.arpa.\" nodefault\n"
+                               "  unblock-lan-zones: yes\n"
+                               "  insecure-lan-zones: yes\n"
+                               "  do-not-query-localhost: no\n";
+
+/* libunbound takes these settings only from a file. */
+static void
+apply_settings(struct ub_ctx *unbound)
+{
+    char path[64];
+    int fd = ipc_sealed_memfd("unbound", bytes_str(SETTINGS));
+
+    if (fd != -1) {
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        (void)ub_ctx_config(unbound, path);
+        (void)close(fd);
+    }
+}
 
 /* "127.0.0.1:5353" to "127.0.0.1@5353". */
 static bool
@@ -62,7 +91,7 @@ doctor_dns_new(const struct config *config)
         return NULL;
     }
     (void)ub_ctx_async(dns->unbound, 1);
-    (void)ub_ctx_set_option(dns->unbound, "do-not-query-localhost:", "no");
+    apply_settings(dns->unbound);
     while (count < SERVERS_MAX && bytes_next_token(&rest, ", \t", &word)) {
         count += add_server(dns->unbound, word);
     }

@@ -11,14 +11,7 @@
 
 #include "ctl/ctl_doctor_private.h"
 
-enum { NAME_ROOM = 512, SCRIPT_MAX = 65536, NEAR_EDITS = 2 };
-
-static const char *const PROGRAMS[] = {
-    "anvil",      "bounce",   "cleanup", "discard",  "dnsblog",         "error",  "flush",
-    "lmtp",       "local",    "nqmgr",   "oqmgr",    "pickup",          "pipe",   "postlogd",
-    "postscreen", "proxymap", "qmgr",    "qmqpd",    "scache",          "showq",  "smtp",
-    "smtpd",      "spawn",    "tlsmgr",  "tlsproxy", "trivial-rewrite", "verify", "virtual",
-};
+enum { SCRIPT_MAX = 65536 };
 
 static const char *
 base_name(const char *program)
@@ -64,85 +57,6 @@ mentions(const struct config_service *service, const char *text)
         }
     }
     return false;
-}
-
-/* --- unknown-program: MST11 --- */
-
-static void
-find_unknown_programs(struct doctor *doctor)
-{
-    for (size_t i = 0; i < config_service_count(doctor->config); i++) {
-        const struct config_service *service = config_service(doctor->config, i);
-        const char *program = base_name(service->program), *near = NULL;
-        size_t least = NEAR_EDITS + 1;
-        bool known = false;
-
-        for (size_t k = 0; k < sizeof(PROGRAMS) / sizeof(PROGRAMS[0]) && !known; k++) {
-            size_t distance = doctor_distance(program, PROGRAMS[k], NEAR_EDITS);
-
-            known = distance == 0;
-            if (distance < least) {
-                least = distance;
-                near = PROGRAMS[k];
-            }
-        }
-        if (!known) {
-            char *where = doctor_where_service(doctor, service);
-
-            doctor_tell(doctor, where, "service %s: there is no program \"%s\"%s%s%s; the row is left out",
-                        service->name, program, near != NULL ? "; did you mean " : "",
-                        near != NULL ? near : "", near != NULL ? "?" : "");
-            free(where);
-        }
-    }
-}
-
-/* --- single-service: MST10 --- */
-
-static void
-find_many(struct doctor *doctor)
-{
-    static const char *const SINGLE[] = {"qmgr",     "nqmgr",  "oqmgr", "pickup", "tlsmgr",
-                                         "postlogd", "verify", "anvil", "scache", "postscreen"};
-
-    for (size_t i = 0; i < config_service_count(doctor->config); i++) {
-        const struct config_service *service = config_service(doctor->config, i);
-
-        for (size_t k = 0; k < sizeof(SINGLE) / sizeof(SINGLE[0]); k++) {
-            if (strcmp(base_name(service->program), SINGLE[k]) == 0 && service->max_processes > 1) {
-                char *where = doctor_where_service(doctor, service);
-
-                doctor_tell(doctor, where, "service %s: %s runs once, whatever its column maxproc says (%d)",
-                            service->name, SINGLE[k], service->max_processes);
-                free(where);
-            }
-        }
-    }
-}
-
-/* --- chrooted-agent: CHR1 --- */
-
-static void
-find_chrooted(struct doctor *doctor)
-{
-    static const char *const OUTSIDE[] = {"local", "virtual", "pipe", "spawn", "proxymap"};
-
-    for (size_t i = 0; i < config_service_count(doctor->config); i++) {
-        const struct config_service *service = config_service(doctor->config, i);
-
-        for (size_t k = 0; service->chroot && k < sizeof(OUTSIDE) / sizeof(OUTSIDE[0]); k++) {
-            if (strcmp(base_name(service->program), OUTSIDE[k]) == 0) {
-                char *where = doctor_where_service(doctor, service);
-
-                doctor_tell(
-                    doctor, where,
-                    "service %s: %s cannot do its work in a chroot: mailboxes, programs and tables of others "
-                    "are outside; it runs without",
-                    service->name, OUTSIDE[k]);
-                free(where);
-            }
-        }
-    }
 }
 
 /* --- filters --- */
@@ -412,13 +326,6 @@ find_shared_directories(struct doctor *doctor)
 }
 
 const struct doctor_rule DOCTOR_MASTER[] = {
-    {"unknown-program", DOCTOR_ERROR, "MST11", "A row names a program that does not exist",
-     find_unknown_programs,
-     "correct the last column; estafeta import --repair shows rows that a document broke", false},
-    {"single-service", DOCTOR_WARNING, "MST10", "More than one process of a service that runs once",
-     find_many, "write 1 in the column maxproc", false},
-    {"chrooted-agent", DOCTOR_WARNING, "CHR1", "A chroot for a program that needs the whole system",
-     find_chrooted, "write n in the column chroot", false},
     {"filter-loop", DOCTOR_ERROR, "FIL9", "Filtered mail is filtered again", find_loops,
      "put -o content_filter= on the smtpd row, or the pickup row, by which the filter returns mail", false},
     {"missing-transport", DOCTOR_ERROR, "", "A transport that master.cf does not have",

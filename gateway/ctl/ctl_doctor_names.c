@@ -23,7 +23,17 @@ static const struct {
     {"overriding earlier entry", "set-twice"},
     {"accepted without effect", "without-effect"},
     {"no compatibility_level", "old-defaults"},
+    {"using backwards-compatible default", "old-defaults"},
+    {": unknown program ", "unknown-program"},
+    {"must be a single process", "single-service"},
+    {"cannot run chrooted", "unfit-column"},
+    {"unprivileged column", "unfit-column"},
+    {"; the later one counts", "repeated-row"},
+    {" is called ", "former-program"},
+    {"unexpected command-line argument", "unused-argument"},
 };
+
+static const char *const MARKS[] = {": warning: ", ": error: "};
 
 static const char *
 rule_of(struct bytes line)
@@ -42,7 +52,6 @@ rule_of(struct bytes line)
 static void
 tell_line(struct doctor *doctor, struct bytes line)
 {
-    static const char MARK[] = "warning: ";
     ptrdiff_t colon = line.n > 0 && line.p[0] == '/' ? bytes_find(line, BYTES_LIT(": ")) : -1;
     char where[DOCTOR_PATH_MAX];
     struct bytes text = line;
@@ -52,16 +61,21 @@ tell_line(struct doctor *doctor, struct bytes line)
         (void)snprintf(where, sizeof(where), "%.*s", (int)colon, (const char *)line.p);
         text = bytes_sub(line, (size_t)colon + 2, line.n);
     }
-    if (bytes_has_prefix_nocase(text, bytes_str(MARK))) {
-        text = bytes_sub(text, sizeof(MARK) - 1, text.n);
+    for (size_t i = 0; i < sizeof(MARKS) / sizeof(MARKS[0]); i++) {
+        size_t n = strlen(MARKS[i]) - 2;
+
+        if (bytes_has_prefix_nocase(text, bytes_of(MARKS[i] + 2, n))) {
+            text = bytes_sub(text, n, text.n);
+        }
     }
     doctor_tell(doctor, where[0] != '\0' ? where : NULL, "%.*s", BYTES_FMT(text));
 }
 
+/* What does not keep the gateway down: warnings, and errors of rows that are left out. */
 static bool
-is_warning(struct bytes line)
+is_survived(struct bytes line)
 {
-    return bytes_find(line, BYTES_LIT(": warning: ")) >= 0;
+    return bytes_find(line, bytes_str(MARKS[0])) >= 0 || bytes_find(line, bytes_str(MARKS[1])) >= 0;
 }
 
 static void
@@ -70,7 +84,7 @@ tell_lines(struct doctor *doctor)
     struct bytes rest = doctor->said, line;
 
     while (bytes_next_line(&rest, &line)) {
-        if (line.n > 0 && is_warning(line) && strcmp(rule_of(line), doctor->rule->id) == 0) {
+        if (line.n > 0 && is_survived(line) && strcmp(rule_of(line), doctor->rule->id) == 0) {
             tell_line(doctor, line);
         }
     }
@@ -83,7 +97,7 @@ tell_mistakes(struct doctor *doctor)
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         while (bytes_next_line(&texts[i], &line)) {
-            if (line.n > 0 && !is_warning(line)) {
+            if (line.n > 0 && !is_survived(line)) {
                 tell_line(doctor, line);
             }
         }
@@ -107,6 +121,18 @@ const struct doctor_rule DOCTOR_NAMES[] = {
      "do not rely on it", true},
     {"old-defaults", DOCTOR_NOTE, "D5 CFG8", "Defaults of another age", tell_lines,
      "set those that you want to keep, then compatibility_level = 3.6", true},
+    {"unknown-program", DOCTOR_ERROR, "MST11", "A row names a program that does not exist", tell_lines,
+     "correct the last column; estafeta import --repair shows rows that a document broke", true},
+    {"single-service", DOCTOR_WARNING, "MST10", "More than one process of a service that runs once",
+     tell_lines, "write 1 in the column maxproc", true},
+    {"unfit-column", DOCTOR_WARNING, "CHR1", "A right or a root that the program cannot have", tell_lines,
+     "write n in the column", true},
+    {"repeated-row", DOCTOR_WARNING, "", "A row of master.cf stands twice", tell_lines, "remove one of them",
+     true},
+    {"former-program", DOCTOR_NOTE, "", "A former name of a program", tell_lines,
+     "write the name of today", true},
+    {"unused-argument", DOCTOR_WARNING, "", "A word behind a program that takes none", tell_lines,
+     "write -o before a setting, or remove the word", true},
     {"other-warning", DOCTOR_WARNING, "", "A warning of the configuration's reader", tell_lines,
      "see the text of the warning", true},
     {NULL, DOCTOR_NOTE, NULL, NULL, NULL, NULL, false},

@@ -18,6 +18,7 @@ enum { PATTERN_ROOM = 400, RULES_MAX = 2000 };
 struct rule_text {
     char *pattern, *flags;
     int line;
+    unsigned depth; /* conditions around it, those of the rule that is looked at now or fewer */
 };
 
 /* One table's walk. */
@@ -268,42 +269,59 @@ find_cover(const struct walk *walk, const char *pattern, const char *flags)
     return NULL;
 }
 
+/* Rules of conditions that have ended say nothing about what follows. */
+static void
+leave_conditions(struct walk *walk, unsigned depth)
+{
+    while (walk->seen_count > 0 && walk->seen[walk->seen_count - 1].depth > depth) {
+        walk->seen_count--;
+        free(walk->seen[walk->seen_count].pattern);
+        free(walk->seen[walk->seen_count].flags);
+    }
+}
+
+static bool
+remember(struct walk *walk, struct rule_text *text)
+{
+    struct rule_text *grown =
+        walk->seen_count >= RULES_MAX ? NULL : realloc(walk->seen, (walk->seen_count + 1) * sizeof(*grown));
+
+    if (grown == NULL) {
+        return false;
+    }
+    walk->seen = grown;
+    walk->seen[walk->seen_count++] = *text;
+    *text = (struct rule_text){0}; /* transferred */
+    return true;
+}
+
 static bool
 look_for_cover(void *context, const struct doctor_pattern *pattern)
 {
     struct walk *walk = context;
+    bool goes_on = false;
 
+    leave_conditions(walk, pattern->depth);
     if (pattern->negated || pattern->is_condition) {
         return true;
     }
-    struct rule_text text = {bytes_dup_str(pattern->pattern), bytes_dup_str(pattern->flags), pattern->line};
-    if (text.pattern == NULL || text.flags == NULL || walk->seen_count >= RULES_MAX) {
-        free(text.pattern);
-        free(text.flags);
-        return false;
-    }
-    const struct rule_text *cover = find_cover(walk, text.pattern, text.flags);
-    if (cover != NULL) {
-        char *where = where_of(walk, pattern);
+    struct rule_text text = {bytes_dup_str(pattern->pattern), bytes_dup_str(pattern->flags), pattern->line,
+                             pattern->depth};
+    if (text.pattern != NULL && text.flags != NULL) {
+        const struct rule_text *cover = find_cover(walk, text.pattern, text.flags);
 
-        doctor_tell(walk->doctor, where, "/%s/ is never reached: /%s/ in line %d matches all of it first",
-                    text.pattern, cover->pattern, cover->line);
-        free(where);
+        if (cover != NULL) {
+            char *where = where_of(walk, pattern);
+
+            doctor_tell(walk->doctor, where, "/%s/ is never reached: /%s/ in line %d matches all of it first",
+                        text.pattern, cover->pattern, cover->line);
+            free(where);
+        }
+        goes_on = remember(walk, &text);
     }
-    if (pattern->depth > 0) { /* says nothing about what stands behind its condition */
-        free(text.pattern);
-        free(text.flags);
-        return true;
-    }
-    struct rule_text *grown = realloc(walk->seen, (walk->seen_count + 1) * sizeof(*grown));
-    if (grown == NULL) {
-        free(text.pattern);
-        free(text.flags);
-        return false;
-    }
-    walk->seen = grown;
-    walk->seen[walk->seen_count++] = text; /* transferred */
-    return true;
+    free(text.pattern);
+    free(text.flags);
+    return goes_on;
 }
 
 /* cidr: the first network that has the address answers. */

@@ -33,10 +33,9 @@ struct proof {
     struct envelope *envelope;
     struct dns_client *dns;
     struct ipc_channel *policy;
-    char word[NAME_ROOM];  /* with its argument; "" when nothing refused */
-    char table[NAME_ROOM]; /* the table and key that permitted, "" */
-    char key[NAME_ROOM];
-    enum param param; /* the list it stands in */
+    char word[NAME_ROOM]; /* with its argument; "" when nothing refused */
+    char spot[NAME_ROOM]; /* what of it is found in the file */
+    enum param param;     /* the list it stands in */
 };
 
 static void
@@ -76,26 +75,20 @@ note_permit(struct proof *proof, struct evidence *evidence, enum param param)
 {
     struct bytes rest = bytes_buf(&evidence->record);
     struct evidence_head head;
-    struct evidence_event event, lookup = {0};
+    struct evidence_event event;
 
     if (evidence_read_head(&rest, &head) != 0) {
         return;
     }
     while (evidence_read_event(&rest, &event) == 1) {
-        if (event.kind == EV_LOOKUP) {
-            lookup = event;
-        }
         if (event.kind != EV_RESTRICTION || !bytes_equal(event.value, BYTES_LIT("permit"))) {
             continue;
         }
         proof->param = param;
-        proof->table[0] = proof->key[0] = '\0';
         (void)snprintf(proof->word, sizeof(proof->word), "%.*s%s%.*s", BYTES_FMT(event.subject),
                        event.key.n > 0 ? " " : "", BYTES_FMT(event.key));
-        if (event.key.n > 0 && lookup.subject.n > 0) {
-            (void)snprintf(proof->table, sizeof(proof->table), "%.*s", BYTES_FMT(lookup.subject));
-            (void)snprintf(proof->key, sizeof(proof->key), "%.*s", BYTES_FMT(lookup.key));
-        }
+        (void)snprintf(proof->spot, sizeof(proof->spot), "%.*s",
+                       BYTES_FMT(event.key.n > 0 ? event.key : event.subject));
     }
 }
 
@@ -164,7 +157,7 @@ is_permitted(struct proof *proof, const char *client, const char *helo, struct b
         .policy = &proof->policy,
         .pending = &pending,
     };
-    proof->word[0] = proof->table[0] = proof->key[0] = '\0';
+    proof->word[0] = proof->spot[0] = '\0';
     proof->param = P_smtpd_relay_restrictions;
     return run_stages(proof, &facts);
 }
@@ -191,7 +184,7 @@ prove_open(struct doctor *doctor, const struct config *view, const struct config
         return;
     }
     if (begin_proof(view, &proof) && is_open(&proof, HELO, bytes_str(SENDER))) {
-        char *where = doctor_where(view, proof.param, proof.word[0] != '\0' ? proof.word : NULL);
+        char *where = doctor_where(view, proof.param, proof.spot[0] != '\0' ? proof.spot : NULL);
 
         doctor_tell(doctor, where,
                     "port %s relays for everybody: of a stranger's mail to a foreign address %s %s%s%s",

@@ -32,6 +32,26 @@ doctor_where_service(const struct doctor *doctor, const struct config_service *s
                                                                                                    : text;
 }
 
+static bool
+is_word_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+/* Not as a part of a longer word: "permit" is not in "permit_mynetworks". */
+static bool
+has_whole_word(const char *line, const char *word)
+{
+    size_t n = strlen(word);
+
+    for (const char *at = line; n > 0 && (at = strstr(at, word)) != NULL; at++) {
+        if ((at == line || !is_word_byte(at[-1]) || !is_word_byte(word[0])) && !is_word_byte(at[n])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The physical line of a logical one that holds the word; `first` when none does. */
 static int
 find_physical_line(const char *path, int first, const char *word)
@@ -48,7 +68,7 @@ find_physical_line(const char *path, int first, const char *word)
         if (number > first && !continues) {
             break;
         }
-        if (number >= first && line[0] != '#' && strstr(line, word) != NULL) {
+        if (number >= first && line[0] != '#' && has_whole_word(line, word)) {
             found = number;
             break;
         }
