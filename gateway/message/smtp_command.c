@@ -215,9 +215,9 @@ store_mailbox(struct smtp_command *command, struct bytes mailbox, bool strict)
         }
     }
     command->path = bytes_of(command->storage, writer.n);
-    if (r == 0 && (quoted || (mailbox.n > 0 && writer.n == 0) ||
-                   (strict && writer.n > 0 && command->storage[0] == '@') ||
-                   (writer.n > 0 && !is_domain_good(command->path, writer.domain)))) {
+    if (r == 0 &&
+        (quoted || (mailbox.n > 0 && writer.n == 0) || (strict && mailbox.n > 0 && mailbox.p[0] == '@') ||
+         (writer.n > 0 && !is_domain_good(command->path, writer.domain)))) {
         r = GW_ERR_SYNTAX;
     }
     return r;

@@ -109,6 +109,7 @@ static const struct {
     {"TO:<a,b@example.com>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
     {"TO:<a;b@example.com>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
     {"TO:<\"a,b\"@example.com>", false, 0, "a,b@example.com", 0, NULL, NULL},
+    {"TO:<\"@a.example\"@example.com>", true, 0, "@a.example@example.com", 0, NULL, NULL},
     {"TO:<\"a[b\"@example.com>", true, 0, "a[b@example.com", 0, NULL, NULL},
     {"TO:<[192.0.2.1]>", true, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
     {"TO:<a[b@example.com>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
