@@ -18,6 +18,8 @@ enum { TABLE_NAME_MAX = 1024, TABLE_VALUE_MAX = 100000, TABLE_KEY_MAX = 4096, TA
 
 enum table_flags {
     TABLE_FOLD = 1, /* keys are compared without regard to case (most of Postfix's uses) */
+    TABLE_SKIP_BROKEN =
+        2, /* a rule that is no rule is left out with a warning; without, the table is refused */
 };
 
 struct table_hit {
@@ -74,8 +76,9 @@ int match_list_name(struct match_list *list, struct bytes name);
 /* name may be NULL: only the address is matched. */
 int match_list_client(struct match_list *list, const char *name, const struct net_addr *addr);
 
-/* For check_*_access and the rest: keys of access(5) in Postfix's order. parents: the parents of a name are looked up
- * as "example.com", not as ".example.com" (parent_domain_matches_subdomains has smtpd_access_maps). */
+/* For check_*_access and the rest: keys of access(5) in Postfix's order. parents: the parents of a name are
+ * looked up as "example.com", not as ".example.com" (parent_domain_matches_subdomains has smtpd_access_maps).
+ */
 int table_find_domain(struct table *table, struct bytes name, bool parents, struct table_hit *hit);
 /* The address, then its networks by octets, or by groups between colons. */
 int table_find_client_address(struct table *table, const struct net_addr *addr, struct table_hit *hit);

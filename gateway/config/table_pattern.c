@@ -50,6 +50,7 @@ struct rules {
     size_t open_ifs[NESTING_MAX];
     size_t depth;
     struct buf *error;
+    bool skip_broken; /* TABLE_SKIP_BROKEN */
     const char *path;
     char *name;
     pcre2_match_context *limits;
@@ -62,18 +63,22 @@ struct groups {
 };
 
 static void
+free_rule(const struct rules *rules, struct rule *rule)
+{
+    if (rule->compiled && rules->kind == KIND_REGEXP) {
+        regfree(&rule->posix);
+    }
+    pcre2_code_free(rule->pcre);
+    free(rule->result);
+}
+
+static void
 close_rules(void *state)
 {
     struct rules *rules = state;
 
     for (size_t i = 0; i < rules->count; i++) {
-        struct rule *rule = &rules->rules[i];
-
-        if (rule->compiled && rules->kind == KIND_REGEXP) {
-            regfree(&rule->posix);
-        }
-        pcre2_code_free(rule->pcre);
-        free(rule->result);
+        free_rule(rules, &rules->rules[i]);
     }
     pcre2_match_context_free(rules->limits);
     free(rules->rules);
@@ -235,10 +240,39 @@ close_if(struct rules *rules, struct rule *rule)
     return 0;
 }
 
+/* $1 in a result needs a first pair of parentheses, and a match. */
 static int
-take_line(void *context, struct bytes line, int number)
+check_result(struct rules *rules, const struct rule *rule)
 {
-    struct rules *rules = context;
+    uint32_t groups = 0;
+
+    if (rules->kind == KIND_REGEXP) {
+        groups = (uint32_t)rule->posix.re_nsub;
+    } else if (rules->kind == KIND_PCRE) {
+        (void)pcre2_pattern_info(rule->pcre, PCRE2_INFO_CAPTURECOUNT, &groups);
+    } else {
+        return 0;
+    }
+    for (const char *p = strchr(rule->result, '$'); p != NULL; p = strchr(p, '$')) {
+        const char *digits = p + 1 + (p[1] == '{' || p[1] == '(');
+
+        p += p[1] == '$' ? 2 : 1;
+        if (*digits < '0' || *digits > '9') {
+            continue;
+        }
+        if (rule->negated) {
+            return complain(rules, (int)rule->line, "$number found in negative match replacement text");
+        }
+        if (strtoul(digits, NULL, 10) > groups) {
+            return complain(rules, (int)rule->line, "out of range replacement index");
+        }
+    }
+    return 0;
+}
+
+static int
+parse_line(struct rules *rules, struct bytes line, int number)
+{
     struct rule *rule = add_rule(rules, (unsigned)number);
     int r;
 
@@ -266,7 +300,43 @@ take_line(void *context, struct bytes line, int number)
         return r;
     }
     rule->result = bytes_dup_str(line);
-    return rule->result == NULL ? GW_ERR_NOMEM : 0;
+    return rule->result == NULL ? GW_ERR_NOMEM : check_result(rules, rule);
+}
+
+/* Without the rule that is broken the table says less than its author meant: only where that is asked for. */
+static int
+take_line(void *context, struct bytes line, int number)
+{
+    struct rules *rules = context;
+    size_t count = rules->count, depth = rules->depth, told = rules->error->n;
+    int r = parse_line(rules, line, number);
+
+    if (r != GW_ERR_CONFIG || !rules->skip_broken) {
+        return r;
+    }
+    log_warning("table", "%s; this line is left out", buf_str(rules->error) + told);
+    buf_truncate(rules->error, told);
+    if (rules->count > count) {
+        free_rule(rules, &rules->rules[count]);
+        rules->count = count;
+    }
+    rules->depth = depth;
+    return 0;
+}
+
+static int
+close_last_ifs(struct rules *rules)
+{
+    while (rules->depth > 0) {
+        struct rule *rule = &rules->rules[rules->open_ifs[--rules->depth]];
+
+        if (!rules->skip_broken) {
+            return complain(rules, (int)rule->line, "if without endif");
+        }
+        log_warning("table", "%s:%u: if without endif", rules->path, rule->line);
+        rule->skip_to = rules->count;
+    }
+    return 0;
 }
 
 /* "regexp:{ {/pattern/ result}, ... }": each inner group is a line. */
@@ -298,7 +368,8 @@ take_inline(struct rules *rules, struct bytes rest)
 }
 
 static int
-open_rules(enum kind kind, const struct config *config, const char *name, void **state_r, struct buf *error_r)
+open_rules(enum kind kind, const struct config *config, const char *name, unsigned flags, void **state_r,
+           struct buf *error_r)
 {
     struct rules *rules = calloc(1, sizeof(*rules));
     struct bytes text = bytes_trim(bytes_str(name));
@@ -310,6 +381,7 @@ open_rules(enum kind kind, const struct config *config, const char *name, void *
         return r;
     }
     rules->kind = kind;
+    rules->skip_broken = (flags & TABLE_SKIP_BROKEN) != 0;
     rules->name = bytes_dup_str(text);
     if (kind == KIND_PCRE && (rules->limits = pcre2_match_context_create(NULL)) != NULL) {
         (void)pcre2_set_match_limit(rules->limits, PCRE_MATCH_LIMIT);
@@ -328,9 +400,7 @@ open_rules(enum kind kind, const struct config *config, const char *name, void *
         r = table_path(config, name, path);
         r = r == 0 ? config_read_lines(path, take_line, rules, error_r) : r;
     }
-    if (r == 0 && rules->depth > 0) {
-        r = complain(rules, (int)rules->rules[rules->open_ifs[rules->depth - 1]].line, "if without endif");
-    }
+    r = r == 0 ? close_last_ifs(rules) : r;
     rules->error = NULL;
     rules->path = NULL;
     if (r != 0) {
@@ -505,22 +575,19 @@ static int
 open_regexp(const struct config *config, const char *name, unsigned flags, void **state_r,
             struct buf *error_r)
 {
-    (void)flags;
-    return open_rules(KIND_REGEXP, config, name, state_r, error_r);
+    return open_rules(KIND_REGEXP, config, name, flags, state_r, error_r);
 }
 
 static int
 open_pcre(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
 {
-    (void)flags;
-    return open_rules(KIND_PCRE, config, name, state_r, error_r);
+    return open_rules(KIND_PCRE, config, name, flags, state_r, error_r);
 }
 
 static int
 open_cidr(const struct config *config, const char *name, unsigned flags, void **state_r, struct buf *error_r)
 {
-    (void)flags;
-    return open_rules(KIND_CIDR, config, name, state_r, error_r);
+    return open_rules(KIND_CIDR, config, name, flags, state_r, error_r);
 }
 
 const struct table_type TABLE_REGEXP = {"regexp", true, open_regexp, close_rules, find_rule};

@@ -104,7 +104,7 @@ test_types(void)
         {"regexp", "#a#  hash\n", "a", NULL}, /* a comment */
         {"regexp", "%a% percent\n", "a", "percent"},
         {"regexp", "/(\\<IFrame\\ src\\=\\\"|\\<x)/ REJECT\n", "<iframe src=\"cid:x\"", "REJECT"},
-        {"regexp", "/^(.*)@(.*)$/ $2 $1 $3\n", "u@d", "d u "},
+        {"regexp", "/^(.*)@(.*)$/ $2 $1\n", "u@d", "d u"},
         {"pcre", "/^a(b*)c$/ got $1.${1}.$(1)$$\n", "aBBc", "got BB.BB.BB$"},
         {"pcre", "/^abc$/i no\n/^ABC$/ yes\n", "aBC", "yes"},
         {"pcre", "/a.b/ dot\n", "a\nb", "dot"},
@@ -188,6 +188,8 @@ test_bad(void)
         {"regexp", "/a/ x\n/a/q x\n", ":2: unknown regexp flag"},
         {"regexp", "if /a/\n/b/ x\n", ":1: if without endif"},
         {"regexp", "endif\n", ":1: endif without if"},
+        {"regexp", "/(a)/ $1\n/(a)/ $2\n", ":2: out of range replacement index"},
+        {"pcre", "!/(a)/ $1\n", ":1: $number found in negative match"},
         {"regexp", "/a\n", ":1: no closing delimiter"},
         {"pcre", "/(/ REJECT\n", ":1: "},
         {"cidr", "192.0.2.1/24 x\n", ":1: bad network"},
@@ -215,6 +217,38 @@ test_bad(void)
         buf_free(&spec);
         buf_free(&why);
     }
+}
+
+/* HBC16: postmap -q leaves out what is broken, and only that. */
+static void
+test_skip_broken(void)
+{
+    static const struct {
+        const char *key, *expected;
+    } CASES[] = {{"a", "x"},     {"b", NULL}, {"c", "z"},    {"di", "inner"},
+                 {"i", "inner"}, {"e", NULL}, {"ef", "last"}};
+    struct table *table = NULL;
+    struct table_hit hit;
+    struct buf spec, why;
+
+    buf_init(&spec, 4096);
+    buf_init(&why, 4096);
+    buf_init(&hit.value, 4096);
+    write_file("/a/ x\n/(/ y\n/b\nendif\n/c/ z\nif /(/\n/i/ inner\nendif\n/(e)/ $2\nif /e/\n/f/ last\n");
+    (void)buf_printf(&spec, "regexp:%s", path);
+    CHECK(table_open(NULL, bytes_buf(&spec), 0, &table, &why) != 0);
+    buf_clear(&why);
+    CHECK(table_open(NULL, bytes_buf(&spec), TABLE_SKIP_BROKEN, &table, &why) == 0 && why.n == 0);
+    for (size_t i = 0; table != NULL && i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        bool found = table_find(table, bytes_str(CASES[i].key), &hit) == 0;
+
+        CHECK(found == (CASES[i].expected != NULL));
+        CHECK(!found || strcmp(buf_str(&hit.value), CASES[i].expected) == 0);
+    }
+    table_free(&table);
+    buf_free(&hit.value);
+    buf_free(&why);
+    buf_free(&spec);
 }
 
 static void
@@ -474,6 +508,7 @@ main(void)
     test_types();
     test_specs();
     test_bad();
+    test_skip_broken();
     test_build();
     test_orders();
     test_match_lists();
