@@ -11,8 +11,8 @@ Namespaces keep all of it from the machine: a mount and a network namespace for 
 one of each per host. Every address is on link everywhere, so any address may be given to anything; nothing leaves
 the bridge. Files of a host lie on file systems in memory over /etc/postfix, /var/spool/postfix, /var/lib/postfix,
 /var/mail and /home; its /etc/passwd, /etc/aliases, /etc/resolv.conf and /dev/log are its own, and what it writes to
-/etc, /usr/sbin and /usr/local is seen by nobody else. /usr/sbin/sendmail is the gateway's. Everything is gone with the
-processes.
+/etc, /usr/sbin, /usr/local and /var/lib is seen by nobody else. /usr/sbin/sendmail is the gateway's. Everything is
+gone with the processes.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ DNS_ADDRESS = "10.255.255.53"
 USER_ID = 5000  # of the first account made for a host
 LAB_MARK = "ESTAFETA_LAB"
 COVERED = ("/etc/postfix", "/var/spool/postfix", "/var/lib/postfix", "/var/mail", "/home", "/var/lib/clamav")
-LAYERED = ("/etc", "/usr/sbin", "/usr/local")  # the machine's, with the host's own files on top
+LAYERED = ("/etc", "/usr/sbin", "/usr/local", "/var/lib")  # the machine's, with the host's own files on top
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
