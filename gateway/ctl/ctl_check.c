@@ -148,17 +148,18 @@ static bool
 take_options(int argc, char **argv, struct options *options)
 {
     for (int i = 1; i < argc; i++) {
-        bool *const flag = strcmp(argv[i], "--doctor") == 0  ? &options->doctor
-                           : strcmp(argv[i], "--json") == 0  ? &options->with.json
-                           : strcmp(argv[i], "--probe") == 0 ? &options->with.probe
-                           : strcmp(argv[i], "--rules") == 0 ? &options->rules
-                                                             : NULL;
+        bool *const flag = strcmp(argv[i], "--doctor") == 0    ? &options->doctor
+                           : strcmp(argv[i], "--json") == 0    ? &options->with.json
+                           : strcmp(argv[i], "--probe") == 0   ? &options->with.probe
+                           : strcmp(argv[i], "--outside") == 0 ? &options->with.outside
+                           : strcmp(argv[i], "--rules") == 0   ? &options->rules
+                                                               : NULL;
         if (flag == NULL) {
             return false;
         }
         *flag = true;
     }
-    return options->doctor || (!options->with.json && !options->with.probe);
+    return options->doctor || (!options->with.json && !options->with.probe && !options->with.outside);
 }
 
 int
@@ -170,9 +171,8 @@ ctl_check(int argc, char **argv, ctl_check_services *services)
     const char *directory;
 
     if (pid_file_directory(&argc, argv, &directory) != 0 || !take_options(argc, argv, &options)) {
-        (void)fprintf(
-            stderr,
-            "estafeta: fatal: usage: estafeta check [-c DIR] [--doctor [--json] [--probe]] [--rules]\n");
+        (void)fprintf(stderr, "estafeta: fatal: usage: estafeta check [-c DIR] [--doctor [--json] [--probe] "
+                              "[--outside]] [--rules]\n");
         return STATUS_USAGE;
     }
     if (options.rules) {

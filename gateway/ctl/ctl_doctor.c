@@ -29,7 +29,7 @@ struct doctor_finding {
 
 static const struct doctor_rule *const TOPICS[] = {
     DOCTOR_NAMES,  DOCTOR_RELAY,  DOCTOR_LISTS,  DOCTOR_TABLES,  DOCTOR_PATTERNS,
-    DOCTOR_ROUTES, DOCTOR_MASTER, DOCTOR_LIMITS, DOCTOR_NETWORK,
+    DOCTOR_ROUTES, DOCTOR_MASTER, DOCTOR_LIMITS, DOCTOR_NETWORK, DOCTOR_OUTSIDE,
 };
 static const char *const SEVERITIES[] = {"note", "warning", "error"};
 
@@ -167,8 +167,12 @@ int
 ctl_doctor(const char *directory, const struct config *config, struct bytes said, struct bytes refused,
            const struct ctl_doctor_options *options)
 {
-    struct doctor doctor = {
-        .directory = directory, .config = config, .said = said, .refused = refused, .probe = options->probe};
+    struct doctor doctor = {.directory = directory,
+                            .config = config,
+                            .said = said,
+                            .refused = refused,
+                            .probe = options->probe,
+                            .outside = options->outside};
     size_t counts[3] = {0};
     struct buf why;
 
@@ -181,7 +185,7 @@ ctl_doctor(const char *directory, const struct config *config, struct bytes said
     }
     if (config != NULL) {
         (void)router_new(config, &doctor.router, &why); /* without it the rules about domains are silent */
-        doctor.dns = options->probe ? doctor_dns_new(config) : NULL;
+        doctor.dns = options->probe || options->outside ? doctor_dns_new(config) : NULL;
     }
     run_rules(&doctor);
     qsort(doctor.findings, doctor.finding_count, sizeof(*doctor.findings), compare);

@@ -8,7 +8,8 @@
 
 struct ctl_doctor_options {
     bool json;
-    bool probe; /* may ask DNS: lists, MX and PTR records */
+    bool probe;   /* may ask DNS: lists, MX and PTR records */
+    bool outside; /* runs where strangers are: may connect to the servers behind the gateway */
 };
 
 /* Prints the findings of every rule on standard output. config NULL: it did not load, and only what was said

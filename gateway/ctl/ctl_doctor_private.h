@@ -49,7 +49,7 @@ struct doctor {
     const struct config *config; /* NULL: it did not load */
     struct bytes said;           /* by loading */
     struct bytes refused;        /* what does not open */
-    bool probe;
+    bool probe, outside;
     const struct doctor_rule *rule; /* the one that runs */
     enum doctor_severity severity;  /* of its next findings */
     const char *remedy;
@@ -63,7 +63,7 @@ struct doctor {
 
 /* The rules of each file, ending with a NULL id. */
 extern const struct doctor_rule DOCTOR_NAMES[], DOCTOR_RELAY[], DOCTOR_LISTS[], DOCTOR_TABLES[],
-    DOCTOR_PATTERNS[], DOCTOR_ROUTES[], DOCTOR_MASTER[], DOCTOR_LIMITS[], DOCTOR_NETWORK[];
+    DOCTOR_PATTERNS[], DOCTOR_ROUTES[], DOCTOR_MASTER[], DOCTOR_LIMITS[], DOCTOR_NETWORK[], DOCTOR_OUTSIDE[];
 
 /* Notes a finding of the rule that runs; where: "FILE:LINE" or a file. The same finding counts once. */
 void doctor_tell(struct doctor *doctor, const char *where, const char *format, ...)
