@@ -17,6 +17,7 @@
 #include "ctl/ctl_check.h"
 #include "ctl/ctl_control.h"
 #include "ctl/ctl_manual.h"
+#include "ctl/ctl_import.h"
 #include "ctl/ctl_postconf.h"
 #include "ctl/ctl_postlog.h"
 #include "ctl/ctl_postmap.h"
@@ -62,6 +63,7 @@ static const struct {
     {"abort", ctl_control},
     {"reload", reload},
     {"check", check},
+    {"import", ctl_import},
     {"status", ctl_control},
     {"logrotate", ctl_control},
     {"set-permissions", master_set_permissions},

@@ -189,6 +189,10 @@ ctl_check(int argc, char **argv, ctl_check_services *services)
     } else {
         print_lines(bytes_buf(&said), true);
         print_lines(bytes_buf(&why), true);
+        if (bytes_find(bytes_buf(&said), BYTES_LIT(": missing '='")) >= 0) {
+            (void)fprintf(stderr, "estafeta: for lines that a document broke: estafeta import --repair %s\n",
+                          directory);
+        }
     }
     config_free(&config);
     buf_free(&said);
