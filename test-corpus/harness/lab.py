@@ -49,7 +49,7 @@ def _run(*words, **more):
 
 def printed(*subdirectory):
     """The files that a guide prints, from etc/... beside the scenario: what Host(files=) takes."""
-    directory = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "etc", *subdirectory)
+    directory = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "etc", *subdirectory))
     files = {}
     for name in os.listdir(directory):
         if os.path.isfile(os.path.join(directory, name)):
