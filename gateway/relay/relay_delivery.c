@@ -137,6 +137,10 @@ relay_delivery_run(struct relay_delivery *delivery, const struct relay_settings 
     if (relay_session_serves(session, settings, nexthop, clock_monotonic_ms())) {
         tried = session->host.addr;
         has_tried = use_kept(delivery, task);
+        if (!has_tried) { /* it was dead: nothing was transferred, and nobody reached yet */
+            delivery->connect_us = delivery->transfer_us;
+            delivery->transfer_us = 0;
+        }
     }
     if (task->pending == 0) {
         return;
