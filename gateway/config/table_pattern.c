@@ -563,7 +563,8 @@ find_rule(void *state, struct bytes key, struct table_hit *hit)
         } else if (holds) {
             hit->line = rule->line;
             groups.count = rule->negated ? 0 : groups.count;
-            r = append_result(rule->result, &groups, &hit->value);
+            r = rules->kind == KIND_CIDR ? buf_append_str(&hit->value, rule->result) /* has no groups */
+                                         : append_result(rule->result, &groups, &hit->value);
             break;
         }
     }

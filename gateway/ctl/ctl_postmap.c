@@ -51,13 +51,14 @@ sequence_length(struct bytes text)
     return 0;
 }
 
-/* Control bytes and what is no UTF-8 become "?". */
+/* Control bytes and what is no UTF-8 become "?", all but ASCII when nobody speaks UTF-8. */
 static void
-make_printable(struct buf *text)
+make_printable(struct buf *text, bool utf8)
 {
     for (size_t i = 0; i < text->n;) {
         size_t n = sequence_length(bytes_of(text->p + i, text->n - i));
 
+        n = n > 1 && !utf8 ? 0 : n;
         if (n == 0 || text->p[i] < 0x20 || text->p[i] == 0x7f) {
             text->p[i] = '?';
         }
@@ -75,7 +76,7 @@ postmap_tell(const struct postmap *job, const char *level, const char *format, .
     va_start(args, format);
     (void)buf_vprintf(&text, format, args);
     va_end(args);
-    make_printable(&text);
+    make_printable(&text, job->checks_utf8);
     (void)fflush(stdout);
     (void)fprintf(stderr, "%s: %s: %s\n",
                   strcmp(job->program, "newaliases") == 0 ? "postalias" : job->program, level,

@@ -25,6 +25,7 @@
 struct building {
     struct postmap *job;
     const char *source;
+    const char *target; /* as messages name it */
     struct table_build *build;
     struct buf name, content; /* of the line at hand */
 };
@@ -90,8 +91,7 @@ put_entry(struct building *b, struct bytes key, struct bytes value, int number)
     int r = table_build_put(b->build, key, value, job->replace);
     if (r == GW_ERR_EXISTS) {
         if (!job->quiet) {
-            postmap_tell(job, "warning", "%s: duplicate entry: \"%.*s\"", table_build_path(b->build),
-                         BYTES_FMT(key));
+            postmap_tell(job, "warning", "%s: duplicate entry: \"%.*s\"", b->target, BYTES_FMT(key));
         }
         r = 0;
     }
@@ -203,6 +203,7 @@ postmap_build(struct postmap *job, const char *type, const char *name)
     struct table_build_options options = {.type = type, .name = name, .keep = job->add, .mode = 0644};
     struct building b = {.job = job, .source = job->add ? "stdin" : name};
     struct stat status = {.st_mode = S_IFREG | 0644, .st_uid = geteuid(), .st_gid = getegid()};
+    char target[POSTMAP_NAME_BYTES];
     struct buf why;
     int r = GW_ERR_SYS;
 
@@ -224,6 +225,8 @@ postmap_build(struct postmap *job, const char *type, const char *name)
     if ((r = begin(&b, &options, &why)) != 0) {
         goto out;
     }
+    (void)snprintf(target, sizeof(target), "lmdb:%s", name);
+    b.target = strcmp(type, "lmdb") == 0 ? target : table_build_path(b.build);
     r = config_read_lines(job->add ? "/dev/stdin" : name, take_line, &b, &why);
     if (r != 0) {
         table_build_abort(&b.build);

@@ -106,6 +106,24 @@ send_body(struct keys *keys, struct bytes line)
     return keys->job->body ? keys->visit(keys->context, line) : 0;
 }
 
+/* Blanks before the colon are not part of a key. */
+static int
+append_line(struct buf *key, struct bytes line, bool folded)
+{
+    ptrdiff_t colon = folded ? -1 : bytes_index(line, ':');
+    size_t name = colon < 0 ? 0 : (size_t)colon;
+    int r = 0;
+
+    while (name > 0 && (line.p[name - 1] == ' ' || line.p[name - 1] == '\t')) {
+        name--;
+    }
+    if (colon >= 0) {
+        r = buf_append_bytes(key, bytes_sub(line, 0, name));
+        line = bytes_sub(line, (size_t)colon, line.n);
+    }
+    return r == 0 ? buf_append_bytes(key, line) : r;
+}
+
 /* Headers from here to the first line that is none, at most up to `end`. */
 static int
 send_headers(struct keys *keys, size_t end)
@@ -125,7 +143,7 @@ send_headers(struct keys *keys, size_t end)
             buf_clear(&keys->key);
         }
         r = r == 0 && folded ? buf_append_byte(&keys->key, '\n') : r;
-        r = r == 0 ? buf_append_bytes(&keys->key, line) : r;
+        r = r == 0 ? append_line(&keys->key, line, folded) : r;
         keys->rest = after;
     }
     if (r == 0 && keys->key.n > 0) {
