@@ -21,7 +21,9 @@
 static int
 ask(struct restriction_run *run, const char *name, enum dns_type type, struct dns_answer **answer_r)
 {
-    int r = dns_query(run->facts->dns, name, type, clock_monotonic_ms() + RESTRICTION_DNS_MS, answer_r);
+    char ascii[ADDRESS_HOSTNAME_MAX + 1];
+    int r = dns_query(run->facts->dns, address_dns_name(name, ascii), type,
+                      clock_monotonic_ms() + RESTRICTION_DNS_MS, answer_r);
 
     if (run->facts->evidence != NULL) {
         static const char *const WORDS[] = {"tempfail", "found", "nodata", "nxdomain"};

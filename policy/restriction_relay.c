@@ -222,11 +222,13 @@ check_primary(struct restriction_run *run, const struct dns_answer *answer)
 static enum destination
 find_backup(struct restriction_run *run, const char *domain)
 {
+    char ascii[ADDRESS_HOSTNAME_MAX + 1];
     struct dns_answer *answer = NULL;
     enum destination result = DESTINATION_FOREIGN;
     enum address_class class;
 
-    if (dns_query(run->facts->dns, domain, DNS_MX, clock_monotonic_ms() + RESTRICTION_DNS_MS, &answer) != 0) {
+    if (dns_query(run->facts->dns, address_dns_name(domain, ascii), DNS_MX,
+                  clock_monotonic_ms() + RESTRICTION_DNS_MS, &answer) != 0) {
         return DESTINATION_FOREIGN;
     }
     if (answer->status == DNS_TEMPFAIL) {

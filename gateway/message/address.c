@@ -107,6 +107,17 @@ address_domain_to_ascii(struct bytes domain, char ascii_r[ADDRESS_HOSTNAME_MAX +
     return good ? 0 : GW_ERR_SYNTAX;
 }
 
+const char *
+address_dns_name(const char *name, char ascii[ADDRESS_HOSTNAME_MAX + 1])
+{
+    for (const char *at = name; *at != '\0'; at++) {
+        if ((uint8_t)*at >= 0x80) {
+            return address_domain_to_ascii(bytes_str(name), ascii) == 0 ? ascii : name;
+        }
+    }
+    return name;
+}
+
 static bool
 is_atom_byte(uint8_t c)
 {

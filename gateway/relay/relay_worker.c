@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "message/address.h"
 #include "relay/relay_delivery.h"
 
 enum {
@@ -35,7 +36,9 @@ static int
 query_dns(void *context, const char *name, enum dns_type type, int64_t deadline_ms,
           struct dns_answer **answer_r)
 {
-    return dns_query(context, name, type, deadline_ms, answer_r);
+    char ascii[ADDRESS_HOSTNAME_MAX + 1];
+
+    return dns_query(context, address_dns_name(name, ascii), type, deadline_ms, answer_r);
 }
 
 static void
