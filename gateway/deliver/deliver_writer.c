@@ -278,6 +278,7 @@ deliver_writer_has_loop(const struct deliver_message *message)
 
     buf_init(&quoted, QUOTED_MAX);
     if (address_append_quoted(&quoted, message->recipient) != 0) {
+        buf_free(&quoted);
         return false;
     }
     for (uint64_t offset = 0; more && offset < message->size && offset < HEADER_SCAN_MAX;) {
