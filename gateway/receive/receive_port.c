@@ -161,11 +161,19 @@ open_lists(struct receive_port *port, struct buf *error_r)
         return r;
     }
     size_t before = error_r->n;
-    if ((r = router_new(port->view, &port->router, error_r)) != 0 ||
-        (r = restriction_set_new(port->view, port->router, &port->restrictions, error_r)) != 0) {
+    if ((r = router_new(port->view, &port->router, error_r)) != 0) {
         blame_named(port, before, error_r);
+        (void)buf_append_byte(error_r,
+                              '\n'); /* the lists are compiled all the same: their mistakes are told, too */
+        before = error_r->n;
     }
-    return r;
+    int lists = restriction_set_new(port->view, port->router, &port->restrictions, error_r);
+    if (lists != 0) {
+        blame_named(port, before, error_r);
+    } else if (r != 0) {
+        buf_truncate(error_r, before - 1);
+    }
+    return r != 0 ? r : lists;
 }
 
 /* Encryption that was only offered is left out, and the service is up, as with Postfix; one that is required
