@@ -144,6 +144,8 @@ struct reading {
     struct config *config;
     const char *path;
     struct buf *why;
+    bool collects; /* a bad line does not end the reading: all of them are told */
+    int worst;
 };
 
 static void
@@ -201,7 +203,10 @@ take_setting(void *context, const struct config_setting *setting)
     struct reading *reading = context;
 
     if (setting->bad != NULL) {
-        return complain_of_line(reading, setting);
+        int r = complain_of_line(reading, setting);
+
+        reading->worst = r != 0 ? r : reading->worst;
+        return reading->collects ? 0 : r;
     }
     warn_of_mended(reading, setting);
     warn_of_duplicate(reading, setting->name, setting->value, setting->number);
@@ -252,8 +257,8 @@ config_load(const char *directory, struct config **config_r, struct buf *why_r)
 {
     struct config *config = config_alloc(directory);
     char path[PATH_BYTES_MAX], master[PATH_BYTES_MAX];
-    struct reading reading = {.config = config, .path = path, .why = why_r};
-    int r = GW_ERR_NOMEM;
+    struct reading reading = {.config = config, .path = path, .why = why_r, .collects = true};
+    int r = GW_ERR_NOMEM, rows;
 
     *config_r = NULL;
     if (config == NULL) {
@@ -261,8 +266,9 @@ config_load(const char *directory, struct config **config_r, struct buf *why_r)
     }
     (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
     (void)snprintf(master, sizeof(master), "%s/master.cf", directory);
-    if ((r = config_read_settings(path, take_setting, &reading, why_r)) != 0 ||
-        (r = config_read_master(config, why_r)) != 0 ||
+    r = config_read_settings(path, take_setting, &reading, why_r);
+    rows = config_read_master(config, why_r); /* its mistakes, too, are told at once */
+    if (r != 0 || (r = reading.worst) != 0 || (r = rows) != 0 ||
         (r = config_spread_time_limit(config, path, why_r)) != 0 ||
         (r = config_compute_defaults(config)) != 0 || (r = config_evaluate(config, path, why_r)) != 0 ||
         (r = check_pairs(config, why_r)) != 0) {
