@@ -28,13 +28,31 @@ static const struct {
 } KINDS[] = {{": warning: ", "warning"}, {": error: ", "error"}};
 enum { KIND_COUNT = sizeof(KINDS) / sizeof(KINDS[0]) };
 
-static void
-print_lines(struct bytes lines, bool survived)
+/* Several ports may have the same mistake. */
+static bool
+is_repeated(struct bytes all, struct bytes line)
 {
-    struct bytes line;
+    struct bytes earlier;
+
+    while (bytes_next_line(&all, &earlier) && earlier.p != line.p) {
+        if (bytes_equal(earlier, line)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+print_lines(struct bytes all, bool survived)
+{
+    struct bytes lines = all, line;
 
     while (bytes_next_line(&lines, &line)) {
         size_t kind = 0;
+
+        if (is_repeated(all, line)) {
+            continue;
+        }
 
         while (kind < KIND_COUNT && bytes_find(line, bytes_str(KINDS[kind].mark)) < 0) {
             kind++;
