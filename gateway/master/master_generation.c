@@ -14,6 +14,7 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "config/pid_file.h"
+#include "master/master_check.h"
 #include "master/master_private.h"
 
 enum {
@@ -128,6 +129,7 @@ master_generation_load(struct master *master, bool first, struct buf *why)
     if (config_load(master->directory, &fresh.config, why) != 0 ||
         master_listen_plan(fresh.config, plan, why) != 0 ||
         (!first && (r = check_same_place(master, fresh.config, why)) != 0) ||
+        (!first && master_check(master->directory, why) != 0 && (r = STATUS_CONFIG) != 0) ||
         (r = first                                      ? claim(master, fresh.config, why)
              : master_tree_make(fresh.config, why) == 0 ? 0
                                                         : STATUS_CANTCREAT) != 0) {
