@@ -15,7 +15,6 @@ the bridge. Files of a host lie on file systems in memory over /etc/postfix, /va
 gone with the processes.
 """
 
-import ctypes
 import ipaddress
 import os
 import re
@@ -29,7 +28,7 @@ import threading
 import time
 
 from fakedns import FakeDNS
-from gateway import READY_S, ROOT, Dialogue, _cleanups, _failures, check, wait_for
+from gateway import die_with_parent, READY_S, ROOT, Dialogue, _cleanups, _failures, check, wait_for
 from sink import Sink
 
 DNS_ADDRESS = "10.255.255.53"
@@ -156,7 +155,7 @@ class Host:
         holder = subprocess.Popen(
             ["unshare", "--mount", "--net", "--uts", "--propagation", "private", "sh", "-c",
              "hostname '%s'; echo up; exec sleep 1000" % hostname], stdout=subprocess.PIPE,
-            preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))  # PR_SET_PDEATHSIG: gone with the scenario
+            preexec_fn=die_with_parent)
         holder.stdout.readline()
         return holder
 
@@ -255,7 +254,7 @@ class Host:
 
     def spawn(self, *words):
         """A program that runs on the host until the scenario ends; what it says on standard output is the caller's."""
-        process = subprocess.Popen(self._inside(*words), stdout=subprocess.PIPE)
+        process = subprocess.Popen(self._inside(*words), stdout=subprocess.PIPE, preexec_fn=die_with_parent)
         _cleanups.append(process.kill)
         return process
 
@@ -271,7 +270,7 @@ class Host:
         self.errors = open(os.path.join(self.directory, "stderr"), "wb")
         environment = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
         self.process = subprocess.Popen(self._inside(os.environ["ESTAFETA"], "start-fg"), stdout=subprocess.PIPE,
-                                        stderr=self.errors, env=environment)
+                                        stderr=self.errors, env=environment, preexec_fn=die_with_parent)
         _cleanups.append(self.stop)
         if not expect_ready:
             return self
