@@ -300,7 +300,7 @@ main(void)
     dns_client_free(&rig.dns);
     (void)pthread_join(resolver, NULL);
     (void)close(fd);
-    (void)chdir("/");
+    (void)!chdir("/");
     rig_close(&rig);
     free(key.private_pem);
     free(weak.private_pem);
