@@ -209,6 +209,13 @@ role_start_tell_ready(void)
     return tell_master(ROLE_SAYS_READY, 0);
 }
 
+/* Roles whose lookups happen in their one event loop. */
+static bool
+is_loop(enum role role)
+{
+    return role == ROLE_QUEUE || role == ROLE_SCREEN;
+}
+
 /* Tables that the jail would cut off from what they ask. A role that stays root asks as mail_owner. */
 static int
 start_keeper(const struct role_start *start, const char *user)
@@ -219,6 +226,8 @@ start_keeper(const struct role_start *start, const char *user)
         .user = user != NULL && user[0] != '\0' ? user : config_str(start->config, P_mail_owner),
         .open_log = open_log,
         .keep_fd = ROLE_LOG_FD,
+        .wait_ms = is_loop(start->role) ? TABLE_KEEPER_LOOP_WAIT_MS : TABLE_KEEPER_WAIT_MS,
+        .rest_ms = is_loop(start->role) ? TABLE_KEEPER_LOOP_REST_MS : 0,
         .detach = start->detach,
     };
     int r = table_keeper_start(&request);

@@ -6,6 +6,8 @@
  * and waits for the answer with its number, so that an answer that comes too late is not taken for the next.
  * Which numbers are being looked up stands in memory that both share: when the one dies, the other says
  * "cannot tell" for it, so that nobody waits in vain. The keeper ends when the role does: all channels close.
+ * A server that is stuck shall not stop the mail of other tables: a channel is free when its last answer has
+ * come, whether or not somebody still waited for it, and a table holds at most as many as it leaves.
  * Like the log, the keeper is one per process, so its handle lives in this file.
  */
 #include "config/table_keeper.h"
@@ -31,7 +33,13 @@
 #include "base/log.h"
 #include "config/table_type.h"
 
-enum { AGAIN_MS = 1000, THREAD_STACK_BYTES = 8 * 1024 * 1024, SOCKET_ROOM = 4 * TABLE_VALUE_MAX };
+enum {
+    AGAIN_MS = 1000,
+    LATE_LOOK_MS = 100,
+    THREAD_STACK_BYTES = 8 * 1024 * 1024,
+    SOCKET_ROOM = 4 * TABLE_VALUE_MAX
+};
+enum { NO_CHANNEL = -1, RESTING = -2 }; /* instead of a channel */
 
 struct question {
     uint32_t number;
@@ -45,12 +53,22 @@ struct answer_head {
     uint32_t line;
 };
 
+struct kept_table {
+    struct table *table; /* NULL: removed */
+    int held;            /* channels that look it up, or whose answer about it is still to come */
+    int64_t rest_until_ms;
+};
+
 static struct {
-    struct table *tables[TABLE_KEEPER_TABLES_MAX]; /* slot - 1 */
+    struct kept_table tables[TABLE_KEEPER_TABLES_MAX]; /* slot - 1 */
     unsigned count;
     bool running;
+    int wait_ms, rest_ms;            /* of the request */
     int ends[TABLE_KEEPER_CHANNELS]; /* in the role its own, in the keeper the other ends */
     bool busy[TABLE_KEEPER_CHANNELS];
+    int busy_count;
+    struct kept_table *late[TABLE_KEEPER_CHANNELS]; /* a busy one whose asker has given up; NULL: none */
+    int late_count;
     uint32_t number;
     _Atomic uint32_t *asked; /* shared by the keeper's two: the number each channel is at, 0: none */
     pthread_mutex_t lock;
@@ -63,7 +81,7 @@ table_keeper_add(struct table *table)
     if (keeper.running || keeper.count == TABLE_KEEPER_TABLES_MAX) {
         return 0;
     }
-    keeper.tables[keeper.count++] = table;
+    keeper.tables[keeper.count++] = (struct kept_table){.table = table};
     return keeper.count;
 }
 
@@ -71,9 +89,9 @@ void
 table_keeper_remove(unsigned slot)
 {
     if (slot > 0) {
-        keeper.tables[slot - 1] = NULL;
+        keeper.tables[slot - 1].table = NULL;
     }
-    while (!keeper.running && keeper.count > 0 && keeper.tables[keeper.count - 1] == NULL) {
+    while (!keeper.running && keeper.count > 0 && keeper.tables[keeper.count - 1].table == NULL) {
         keeper.count--;
     }
 }
@@ -84,34 +102,94 @@ table_keeper_is_running(void)
     return keeper.running;
 }
 
-/* -1: none became free before the deadline. */
-static int
-take_channel(int64_t deadline_ms, uint32_t *number_r)
+static void
+free_channel(struct kept_table *kept, int channel)
 {
-    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = (deadline_ms % 1000) * 1000000};
-    int channel = -1;
+    keeper.busy[channel] = false;
+    keeper.busy_count--;
+    kept->held--;
+}
+
+/* A channel with one question has one answer at most. */
+static void
+drop_late_answers(void)
+{
+    for (int i = 0; i < TABLE_KEEPER_CHANNELS && keeper.late_count > 0; i++) {
+        struct answer_head head;
+
+        if (keeper.late[i] != NULL &&
+            (recv(keeper.ends[i], &head, sizeof(head), MSG_DONTWAIT) != -1 || errno != EAGAIN)) {
+            free_channel(keeper.late[i], i);
+            keeper.late[i] = NULL;
+            keeper.late_count--;
+        }
+    }
+}
+
+/* NO_CHANNEL: none that this table may have. */
+static int
+choose_channel(const struct kept_table *kept)
+{
+    int channel = 0;
+
+    drop_late_answers();
+    if (kept->held >= TABLE_KEEPER_CHANNELS - keeper.busy_count) {
+        return NO_CHANNEL;
+    }
+    while (channel < TABLE_KEEPER_CHANNELS && keeper.busy[channel]) {
+        channel++;
+    }
+    return channel < TABLE_KEEPER_CHANNELS ? channel : NO_CHANNEL;
+}
+
+static void
+wait_for_channel(int64_t deadline_ms)
+{
+    int64_t look_ms = clock_monotonic_ms() + LATE_LOOK_MS;
+    int64_t until_ms = keeper.late_count > 0 && look_ms < deadline_ms ? look_ms : deadline_ms;
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = (until_ms % 1000) * 1000000};
+
+    (void)pthread_cond_timedwait(&keeper.freed, &keeper.lock, &until);
+}
+
+/* RESTING, or NO_CHANNEL: none became free before the deadline. */
+static int
+take_channel(struct kept_table *kept, int64_t deadline_ms, uint32_t *number_r)
+{
+    int channel = NO_CHANNEL;
 
     (void)pthread_mutex_lock(&keeper.lock);
-    for (int rc = 0; rc == 0 && channel == -1;) {
-        for (int i = 0; i < TABLE_KEEPER_CHANNELS && channel == -1; i++) {
-            channel = keeper.busy[i] ? -1 : i;
-        }
-        rc = channel != -1 ? 0 : pthread_cond_timedwait(&keeper.freed, &keeper.lock, &until);
+    if (keeper.rest_ms > 0 && clock_monotonic_ms() < kept->rest_until_ms) {
+        channel = RESTING;
     }
-    if (channel != -1) {
+    while (channel == NO_CHANNEL && (channel = choose_channel(kept)) == NO_CHANNEL &&
+           clock_monotonic_ms() < deadline_ms) {
+        wait_for_channel(deadline_ms);
+    }
+    if (channel >= 0) {
         keeper.busy[channel] = true;
+        keeper.busy_count++;
+        kept->held++;
         *number_r = ++keeper.number;
+    } else if (channel == NO_CHANNEL) {
+        kept->rest_until_ms = clock_monotonic_ms() + keeper.rest_ms;
     }
     (void)pthread_mutex_unlock(&keeper.lock);
     return channel;
 }
 
 static void
-give_channel(int channel)
+give_channel(struct kept_table *kept, int channel, bool answered)
 {
     (void)pthread_mutex_lock(&keeper.lock);
-    keeper.busy[channel] = false;
-    (void)pthread_cond_signal(&keeper.freed);
+    if (answered) {
+        free_channel(kept, channel);
+    } else {
+        keeper.late[channel] = kept;
+        keeper.late_count++;
+        kept->rest_until_ms = clock_monotonic_ms() + keeper.rest_ms;
+    }
+    (void)pthread_cond_broadcast(&keeper.freed); /* not each who waits may have this one */
     (void)pthread_mutex_unlock(&keeper.lock);
 }
 
@@ -130,9 +208,11 @@ send_question(int fd, uint32_t number, unsigned slot, struct bytes key, int64_t 
     while (send(fd, &head, size, MSG_NOSIGNAL | MSG_DONTWAIT) == -1) {
         struct pollfd one = {.fd = fd, .events = POLLOUT};
 
-        if ((errno != EAGAIN && errno != EINTR) ||
-            (errno == EAGAIN && poll(&one, 1, clock_left_ms(deadline_ms)) == 0)) {
-            return GW_ERR_TEMP;
+        if (errno != EAGAIN && errno != EINTR) {
+            return GW_ERR_EOF; /* the keeper is gone, and nobody but us will say so */
+        }
+        if (errno == EAGAIN && poll(&one, 1, clock_left_ms(deadline_ms)) == 0) {
+            return GW_ERR_SYS; /* not GW_ERR_TIMEOUT: no answer will come */
         }
     }
     return 0;
@@ -183,21 +263,26 @@ await_answer(int fd, uint32_t number, struct table_hit *hit, int64_t deadline_ms
 int
 table_keeper_find(unsigned slot, struct bytes key, struct table_hit *hit)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + TABLE_KEEPER_WAIT_MS;
+    struct kept_table *kept = &keeper.tables[slot - 1];
+    int64_t deadline_ms = clock_monotonic_ms() + keeper.wait_ms;
     uint32_t number = 0;
-    int channel = take_channel(deadline_ms, &number);
+    int channel = take_channel(kept, deadline_ms, &number);
     int r = GW_ERR_TIMEOUT;
 
-    if (channel != -1) {
+    if (channel == RESTING) {
+        return GW_ERR_TEMP; /* logged when the rest began */
+    }
+    if (channel != NO_CHANNEL) {
         r = send_question(keeper.ends[channel], number, slot, key, deadline_ms);
         r = r == 0 ? await_answer(keeper.ends[channel], number, hit, deadline_ms) : r;
-        give_channel(channel);
+        give_channel(kept, channel, r != GW_ERR_TIMEOUT);
     }
     if (r == 0 || r == GW_ERR_NOTFOUND) {
         return r;
     }
     if (r != GW_ERR_TEMP) { /* that one has been logged by the keeper */
-        log_warning("table", "%s: no answer: %s", table_spec(keeper.tables[slot - 1]), gw_strerror(r));
+        log_warning("table", "%s: no answer within %d ms: %s%s", table_spec(kept->table), keeper.wait_ms,
+                    gw_strerror(r), keeper.rest_ms > 0 ? "; not asked for a while" : "");
     }
     return GW_ERR_TEMP;
 }
@@ -212,8 +297,9 @@ answer(int fd, const struct question *question, size_t size, struct table_hit *h
 
     buf_clear(&hit->value);
     hit->line = 0;
-    if (question->slot > 0 && question->slot <= keeper.count && keeper.tables[question->slot - 1] != NULL) {
-        head.result = table_find_here(keeper.tables[question->slot - 1], key, hit);
+    if (question->slot > 0 && question->slot <= keeper.count &&
+        keeper.tables[question->slot - 1].table != NULL) {
+        head.result = table_find_here(keeper.tables[question->slot - 1].table, key, hit);
     }
     head.line = hit->line;
     struct iovec parts[2] = {{&head, sizeof(head)}, {hit->value.p, head.result == 0 ? hit->value.n : 0}};
@@ -397,6 +483,8 @@ table_keeper_start(const struct table_keeper_request *request)
     if (keeper.count == 0 || keeper.running) {
         return 0;
     }
+    keeper.wait_ms = request->wait_ms;
+    keeper.rest_ms = request->rest_ms;
     for (int i = 0; i < TABLE_KEEPER_CHANNELS; i++) {
         int pair[2];
 
