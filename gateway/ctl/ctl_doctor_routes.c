@@ -104,9 +104,15 @@ tell_twice(struct doctor *doctor, const char *domain, enum param first, enum par
     free(where);
 }
 
-/* relay_domains that nobody set is mydestination over again at level 0. */
+/* relay_domains = $mydestination was the default for twenty years and means no harm: local decides. */
 static bool
-is_looked_at(const struct doctor *doctor, enum param list)
+is_harmless(enum param first, enum param second)
+{
+    return first == P_mydestination && second == P_relay_domains;
+}
+
+static bool
+is_set(const struct doctor *doctor, enum param list)
 {
     return list != P_relay_domains || config_is_set(doctor->config, list);
 }
@@ -145,7 +151,8 @@ find_twice(struct doctor *doctor)
                 continue;
             }
             for (size_t k = i + 1; k < CLASS_LISTS; k++) {
-                if (is_looked_at(doctor, CLASSES[i]) && is_looked_at(doctor, CLASSES[k]) &&
+                if (!is_harmless(CLASSES[i], CLASSES[k]) && is_set(doctor, CLASSES[i]) &&
+                    is_set(doctor, CLASSES[k]) &&
                     doctor_has_word(config_str(doctor->config, CLASSES[k]), word)) {
                     tell_twice(doctor, word, CLASSES[i], CLASSES[k]);
                 }
@@ -262,25 +269,40 @@ find_loops(struct doctor *doctor)
 
 /* --- unknown-recipients: DOM6 --- */
 
+/* What relay_domains has beside mydestination; "" when nothing. */
+static void
+collect_relayed(const struct config *config, struct buf *out)
+{
+    char word[NAME_ROOM];
+
+    for (size_t n = 0; doctor_word(config_str(config, P_relay_domains), n, word, sizeof(word)); n++) {
+        if (!doctor_has_word(config_str(config, P_mydestination), word)) {
+            (void)buf_printf(out, "%s%s", out->n > 0 ? ", " : "", word);
+        }
+    }
+}
+
 static void
 find_unknown_recipients(struct doctor *doctor)
 {
     const struct config *config = doctor->config;
-    const char *domains = config_str(config, P_relay_domains);
+    struct buf domains;
 
-    if (domains[0] == '\0' || !config_is_set(config, P_relay_domains) ||
-        strcmp(domains, config_str(config, P_mydestination)) == 0 ||
-        config_str(config, P_relay_recipient_maps)[0] != '\0' ||
-        strstr(config_str(config, P_smtpd_recipient_restrictions), "reject_unverified_recipient") != NULL) {
-        return;
+    buf_init(&domains, NAME_ROOM);
+    collect_relayed(config, &domains);
+    if (domains.n > 0 && config_is_set(config, P_relay_domains) &&
+        config_str(config, P_relay_recipient_maps)[0] == '\0' &&
+        strstr(config_str(config, P_smtpd_recipient_restrictions), "reject_unverified_recipient") == NULL) {
+        char *where = doctor_where(config, P_relay_domains, NULL);
+
+        doctor_tell(
+            doctor, where,
+            "every address of %s is accepted: what the server behind us then refuses is returned to its "
+            "sender, who is forged in spam (backscatter)",
+            buf_str(&domains));
+        free(where);
     }
-    char *where = doctor_where(config, P_relay_domains, NULL);
-    doctor_tell(
-        doctor, where,
-        "every address of %s is accepted: what the server behind us then refuses is returned to its sender, "
-        "who is forged in spam (backscatter)",
-        domains);
-    free(where);
+    buf_free(&domains);
 }
 
 /* --- no-postmaster: RTE6, CHR6 --- */
