@@ -49,9 +49,14 @@ static const char *const PER_TRANSPORT[] = {
     "_transport_rate_delay",
 };
 
-/* Defaults that were others before compatibility levels came (level 0 keeps the old ones). */
-static const enum param HISTORICAL[] = {P_append_dot_mydomain, P_mynetworks_style, P_relay_domains,
-                                        P_smtpd_relay_restrictions};
+/* Defaults that were others once, and the level from which on they are today's. */
+static const struct {
+    enum param param;
+    long level;
+} HISTORICAL[] = {{P_append_dot_mydomain, 1},
+                  {P_smtpd_relay_restrictions, 1},
+                  {P_mynetworks_style, 2},
+                  {P_relay_domains, 2}};
 
 bool
 config_needs_value(int index)
@@ -310,6 +315,33 @@ warn_of_idle(const struct config *config, const char *path, struct buf *why_r)
     }
 }
 
+/* The defaults of another age that nobody chose, in one line. */
+static void
+warn_of_level(const struct config *config, const char *path, struct buf *why_r)
+{
+    const char *raw = config->raw[P_compatibility_level];
+    long level = strtol(config->text[P_compatibility_level], NULL, 10);
+    bool any = false;
+
+    for (size_t i = 0; i < sizeof(HISTORICAL) / sizeof(HISTORICAL[0]); i++) {
+        enum param param = HISTORICAL[i].param;
+
+        if (config->raw[param] != NULL || level >= HISTORICAL[i].level) {
+            continue;
+        }
+        if (!any) {
+            (void)buf_printf(
+                why_r, "%s: warning: %s%s: running with backwards-compatible default settings:", path,
+                raw != NULL ? "compatibility_level = " : "no compatibility_level", raw != NULL ? raw : "");
+        }
+        (void)buf_printf(why_r, " %s=%s", PARAMS[param].name, config->text[param]);
+        any = true;
+    }
+    if (any) {
+        (void)buf_append_str(why_r, "; set those that you want to keep, then compatibility_level = 3.6\n");
+    }
+}
+
 void
 config_warn(const struct config *config, const char *path, struct buf *why_r)
 {
@@ -317,18 +349,5 @@ config_warn(const struct config *config, const char *path, struct buf *why_r)
     warn_of_variables(config, path, why_r);
     warn_of_guards(config, why_r);
     warn_of_idle(config, path, why_r);
-    if (config->raw[P_compatibility_level] != NULL) {
-        return;
-    }
-    (void)buf_printf(
-        why_r,
-        "%s: warning: no compatibility_level: running with backwards-compatible default settings:", path);
-    for (size_t i = 0; i < sizeof(HISTORICAL) / sizeof(HISTORICAL[0]); i++) {
-        enum param param = HISTORICAL[i];
-
-        if (config->raw[param] == NULL) {
-            (void)buf_printf(why_r, " %s=%s", PARAMS[param].name, config->text[param]);
-        }
-    }
-    (void)buf_append_str(why_r, "; set those that you want to keep, then compatibility_level = 3.6\n");
+    warn_of_level(config, path, why_r);
 }

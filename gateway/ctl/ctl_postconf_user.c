@@ -222,14 +222,21 @@ scan_classes(struct scan *scan, const struct postconf_settings *settings)
     }
 }
 
+/* Names in the values of some parameters mean something at run time only. */
+static bool
+is_raw(const char *name)
+{
+    int index = param_by_name(name);
+
+    return index >= 0 && PARAMS[index].type == PARAM_RAW;
+}
+
 static void
 scan_settings(struct scan *scan, const struct postconf_settings *settings)
 {
     scan_classes(scan, settings);
     for (size_t i = 0; i < settings->count; i++) {
-        int index = param_by_name(settings->list[i].name);
-
-        if (index < 0 || PARAMS[index].type != PARAM_RAW) { /* names in those mean something at run time */
+        if (!is_raw(settings->list[i].name)) {
             scan_value(scan, settings->list[i].value);
         }
     }
@@ -247,7 +254,7 @@ scan_for_tables(struct scan *scan, const struct postconf_settings *settings)
 
         const struct postconf_param *param = postconf_find_param(scan->pc, bytes_str(setting->name));
 
-        if (param != NULL && param->class != CLASS_USER) {
+        if (param != NULL && param->class != CLASS_USER && !is_raw(setting->name)) {
             buf_clear(&value);
             postconf_expand(scan->pc, setting->value, scan->own, &value);
             scan_tables(scan, buf_str(&value));

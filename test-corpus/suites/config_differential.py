@@ -48,7 +48,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 OUR_DEFAULTS = {"alias_maps", "config_directory", "mail_release_date", "smtpd_forbid_bare_newline", "html_directory",
                 "readme_directory", "sample_directory", "mail_version", "process_id", "process_name", "shlib_directory",
                 "meta_directory"}
-PAST = time.time() - 1000  # a fresh file is read again and again by Postfix, with all its warnings
+PAST = time.time() - 1000  # a fresh file is read again and again by Postfix, with all its warnings and with pauses
 
 
 def our_names():
@@ -509,7 +509,7 @@ def run(parts, seed, cases, show=3, seconds=None):
     ok = True
     for part in parts:
         start, asked, bad, printed, done = time.monotonic(), 0, 0, 0, 0
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        with concurrent.futures.ThreadPoolExecutor(4 * os.cpu_count()) as pool:  # Postfix sleeps before a fatal exit
             pending = [pool.submit(run_case, part, seed, n, show) for n in range(cases)]
             for future in pending:
                 if seconds is not None and time.monotonic() - start > seconds and future.cancel():
