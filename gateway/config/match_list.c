@@ -73,6 +73,28 @@ is_table(struct bytes word)
     return colon > 1 && net_prefix_parse(word, &prefix) != 0;
 }
 
+/* Bits behind the mask are a slip: the network that was most likely meant is named. */
+static void
+complain_of_network(struct match_list *list, struct bytes word)
+{
+    ptrdiff_t slash = bytes_rindex(word, '/');
+    char text[NET_ADDR_TEXT_MAX];
+    struct net_addr base;
+    uint64_t bits;
+
+    (void)buf_printf(list->error, "bad net/mask pattern: \"%.*s\"; write ", BYTES_FMT(word));
+    if (net_addr_parse(bytes_sub(word, 0, (size_t)slash), &base) == 0 &&
+        bytes_to_u64(bytes_sub(word, (size_t)slash + 1, word.n), &bits) == 0 &&
+        bits <= (base.family == AF_INET ? 32 : 128)) {
+        net_addr_mask(&base, (uint8_t)bits);
+        net_addr_format(&base, text);
+        (void)buf_printf(list->error, "%s/%u, or %.*s alone", text, (unsigned)bits, (int)slash,
+                         (const char *)word.p);
+    } else {
+        (void)buf_append_str(list->error, "address/bits with the host bits zero");
+    }
+}
+
 static int
 add_word(struct match_list *list, struct bytes word)
 {
@@ -105,9 +127,7 @@ add_word(struct match_list *list, struct bytes word)
         item.kind = ITEM_NETWORK;
         r = 0;
     } else if ((list->flags & MATCH_ADDRESSES) != 0 && bytes_index(word, '/') > 0) {
-        (void)buf_printf(list->error,
-                         "bad net/mask pattern: \"%.*s\"; write address/bits with the host bits zero",
-                         BYTES_FMT(word));
+        complain_of_network(list, word);
         return GW_ERR_CONFIG;
     } else {
         item.kind = ITEM_NAME;
