@@ -112,19 +112,21 @@ blame(const struct receive_port *port, enum param param, size_t from, struct buf
     buf_free(&text);
 }
 
-/* The message begins with the parameter's name, as those of restrictions and the router do. */
+/* The message has the parameter's name at its beginning, as those of restrictions and the router do ("in
+ * parameter NAME ..."). */
 static void
 blame_named(const struct receive_port *port, size_t from, struct buf *error_r)
 {
     struct bytes rest = bytes_sub(bytes_buf(error_r), from, error_r->n), word;
     char name[NAME_MAX_BYTES];
+    int param = -1;
 
-    if (bytes_next_token(&rest, ": \t", &word) && word.n < sizeof(name)) {
+    for (int i = 0; i < 3 && param < 0 && bytes_next_token(&rest, ": \t", &word); i++) {
         (void)snprintf(name, sizeof(name), "%.*s", BYTES_FMT(word));
-        int param = param_by_name(name);
-        if (param >= 0) {
-            blame(port, (enum param)param, from, error_r);
-        }
+        param = param_by_name(name);
+    }
+    if (param >= 0) {
+        blame(port, (enum param)param, from, error_r);
     }
 }
 
