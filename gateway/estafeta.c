@@ -29,6 +29,7 @@
 #include "deliver/deliver_transport.h"
 #include "master/master.h"
 #include "master/master_listen.h"
+#include "master/master_tree.h"
 #include "policy/service.h"
 #include "queue/queue_service.h"
 #include "receive/receive_service.h"
@@ -85,17 +86,6 @@ static const struct {
     {"quarantine", ctl_quarantine},
 };
 
-static int
-start(int argc, char **argv)
-{
-    unsigned built = 0;
-
-    for (size_t i = 0; ROLES[i].run != NULL; i++) {
-        built |= 1U << ROLES[i].role;
-    }
-    return master_start(argc, argv, built);
-}
-
 static void
 blame_row(const struct config *config, size_t index, size_t from, struct buf *why)
 {
@@ -109,6 +99,28 @@ blame_row(const struct config *config, size_t index, size_t from, struct buf *wh
                          row->name);
     }
     (void)buf_printf(why, "%s\n", said != NULL && said[0] != '\0' ? said : "its settings cannot be used");
+    free(said);
+}
+
+/* "name: text" gets the place of the setting before it; what names a file has its place. */
+static void
+blame_setting(const struct config *config, size_t from, struct buf *why)
+{
+    char *said = bytes_dup_str(bytes_trim(bytes_sub(bytes_buf(why), from, why->n)));
+    size_t n = said != NULL ? strcspn(said, ":") : 0;
+    int param = -1;
+
+    buf_truncate(why, from);
+    if (said != NULL && said[n] == ':') {
+        said[n] = '\0';
+        param = param_by_name(said);
+        said[n] = ':';
+    }
+    if (param >= 0) {
+        config_locate(config, (enum param)param, why);
+        (void)buf_append_str(why, ": ");
+    }
+    (void)buf_printf(why, "%s\n", said != NULL ? said : "out of memory");
     free(said);
 }
 
@@ -144,6 +156,8 @@ check_services(const struct config *config, struct buf *why)
     int worst = plan == NULL ? GW_ERR_NOMEM : master_listen_plan(config, plan, why), r;
 
     free(plan);
+    r = master_tree_check(config, why);
+    worst = r != 0 ? r : worst;
     r = receive_check(config, why);
     worst = r != 0 ? r : worst;
     for (size_t i = 0; i < config_service_count(config); i++) {
@@ -154,8 +168,10 @@ check_services(const struct config *config, struct buf *why)
         size_t from = why->n;
 
         r = pipeline_load(config, &pipeline, why);
-        worst = r != 0 ? r : worst;
-        (void)(why->n > from && why->p[why->n - 1] != '\n' ? buf_append_byte(why, '\n') : 0);
+        if (r != 0) {
+            blame_setting(config, from, why);
+            worst = r;
+        }
         pipeline_free(&pipeline);
     }
     return worst;
@@ -167,21 +183,41 @@ check(int argc, char **argv)
     return ctl_check(argc, argv, check_services);
 }
 
+/* The options are left for the command itself. */
+static int
+check_beforehand(int argc, char **argv)
+{
+    char *words[ARGUMENTS_MAX];
+    int count = argc;
+    const char *directory;
+
+    memcpy(words, argv, sizeof(argv[0]) * (size_t)argc);
+    words[argc] = NULL;
+    return pid_file_directory(&count, words, &directory) == 0 && count == 1
+               ? ctl_check_quietly(directory, check_services)
+               : 0; /* the command says how it is used */
+}
+
 /* The one who typed reload is told what is wrong; the gateway is not bothered with it. */
 static int
 reload(int argc, char **argv)
 {
-    char *words[ARGUMENTS_MAX];
-    int count = argc, status;
-    const char *directory;
+    int status = check_beforehand(argc, argv);
 
-    memcpy(words, argv, sizeof(argv[0]) * (size_t)argc); /* the options are taken off twice */
-    words[argc] = NULL;
-    if (pid_file_directory(&count, words, &directory) != 0) {
-        return ctl_control(argc, argv); /* says how it is used */
-    }
-    status = ctl_check_quietly(directory, check_services);
     return status != 0 ? status : ctl_control(argc, argv);
+}
+
+/* All that is wrong is told at once, before anything is made or bound. */
+static int
+start(int argc, char **argv)
+{
+    int status = check_beforehand(argc, argv);
+    unsigned built = 0;
+
+    for (size_t i = 0; ROLES[i].run != NULL; i++) {
+        built |= 1U << ROLES[i].role;
+    }
+    return status != 0 ? status : master_start(argc, argv, built);
 }
 
 static int

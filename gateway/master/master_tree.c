@@ -67,8 +67,8 @@ find_owner(const struct config *config, enum role role, struct owner *owner_r, s
 }
 
 /* mail_owner owns the state of the gateway: an account that others use, too, must not (postconf(5)). */
-static int
-check_mail_owner(const struct config *config, struct buf *why)
+int
+master_tree_check(const struct config *config, struct buf *why)
 {
     static const char *const SHARED[] = {"nobody", "daemon"};
     const char *name = config_str(config, P_mail_owner), *fault = NULL;
@@ -205,7 +205,7 @@ master_tree_make(const struct config *config, struct buf *why)
     int r;
 
     check_setgid_group(config, why);
-    if ((r = check_mail_owner(config, why)) != 0 ||
+    if ((r = master_tree_check(config, why)) != 0 ||
         (r = find_owner(config, ROLE_POLICY, &policy, why)) != 0 ||
         (r = make_path(queue, 0755, &self, why)) != 0 ||
         (r = make_below(queue, config_str(config, P_process_id_directory), 0755, &self, why)) != 0 ||

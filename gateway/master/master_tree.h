@@ -20,6 +20,9 @@ struct master_edges {
     size_t count;
 };
 
+/* Whether mail_owner may be what it is; as root only. 0, or GW_ERR_CONFIG with the reason. master_tree_make()
+ * begins with it. */
+int master_tree_check(const struct config *config, struct buf *why);
 /* Makes what is missing: queue_directory (root's), pid/, public/, jail/ROLE/, data_directory (policy's user).
  * As root there must be a user for every role. 0, or an error with the reason in *why. */
 int master_tree_make(const struct config *config, struct buf *why);
