@@ -3,7 +3,9 @@
  */
 #include "policy/dnsbl.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
 
@@ -100,6 +102,22 @@ parse_weight(struct bytes text, int *weight_r)
     }
     *weight_r = negative ? -(int)value : (int)value;
     return 0;
+}
+
+int
+dnsbl_control_name(const char *zone, const struct net_addr *like, char *out, size_t size)
+{
+    static const uint8_t MAPPED[16] = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1};
+    struct net_addr addr;
+
+    if (like == NULL) {
+        int n = snprintf(out, size, "invalid.%s", zone);
+
+        return n >= 0 && (size_t)n < size ? 0 : GW_ERR_LIMIT;
+    }
+    addr = *like;
+    memcpy(addr.ip, like->family == AF_INET6 ? MAPPED : MAPPED + 12, like->family == AF_INET6 ? 16 : 4);
+    return net_addr_reversed(&addr, zone, out, size);
 }
 
 int

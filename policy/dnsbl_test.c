@@ -44,6 +44,30 @@ static const struct {
     {"", false, "", 0, {0}, false},
 };
 
+/* The entries that no list has (RFC 5782 sections 2.1 and 5). */
+static void
+test_control(void)
+{
+    static const struct {
+        const char *client, *name; /* client NULL: a list of names */
+    } CONTROLS[] = {
+        {"203.0.113.9", "1.0.0.127.zen.example"},
+        {"2001:db8::9", "1.0.0.0.0.0.f.7.f.f.f.f.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.zen.example"},
+        {NULL, "invalid.zen.example"},
+    };
+    char name[DNS_NAME_MAX + 80], little[16];
+
+    for (size_t i = 0; i < sizeof(CONTROLS) / sizeof(CONTROLS[0]); i++) {
+        struct net_addr client = {0};
+
+        CHECK(CONTROLS[i].client == NULL || net_addr_parse(bytes_str(CONTROLS[i].client), &client) == 0);
+        const struct net_addr *like = CONTROLS[i].client == NULL ? NULL : &client;
+        CHECK(dnsbl_control_name("zen.example", like, name, sizeof(name)) == 0);
+        CHECK(strcmp(name, CONTROLS[i].name) == 0);
+        CHECK(dnsbl_control_name("zen.example", like, little, sizeof(little)) != 0);
+    }
+}
+
 int
 main(void)
 {
@@ -58,5 +82,6 @@ main(void)
             CHECK(dnsbl_site_matches(&site, CASES[i].ip) == CASES[i].listed);
         }
     }
+    test_control();
     return failures != 0;
 }

@@ -203,9 +203,32 @@ restriction_unknown_domain(struct restriction_run *run, const struct restriction
                                     "Domain not found");
 }
 
-/* Asks one list for "name.zone". True when it is listed; reason_r gets the list's TXT. */
+/* Does the list have what no list has? Then it says nothing about the one we asked for. */
 static bool
-ask_list(struct restriction_run *run, const struct dnsbl_site *site, const char *query, struct buf *reason_r)
+lists_everything(struct restriction_run *run, const struct dnsbl_site *site, const struct net_addr *like)
+{
+    struct dns_answer *answer = NULL;
+    char name[2 * DNS_NAME_MAX];
+
+    if (!config_bool(run->view, P_dnsbl_control) ||
+        dnsbl_control_name(site->zone, like, name, sizeof(name)) != 0 ||
+        ask(run, name, DNS_A, &answer) != 0) {
+        return false;
+    }
+    bool listed = dnsbl_site_is_listed(site, answer);
+    dns_answer_free(&answer);
+    if (listed) {
+        log_warning("smtpd", "%s is listed as well: %s lists everything and is not believed", name,
+                    site->zone);
+    }
+    return listed;
+}
+
+/* Asks one list for "name.zone". like: whose address that is; NULL for a name. True when it is listed;
+ * reason_r gets the list's TXT. */
+static bool
+ask_list(struct restriction_run *run, const struct dnsbl_site *site, const struct net_addr *like,
+         const char *query, struct buf *reason_r)
 {
     struct dns_answer *answer = NULL;
     bool listed = false;
@@ -218,6 +241,7 @@ ask_list(struct restriction_run *run, const struct dnsbl_site *site, const char 
     }
     listed = dnsbl_site_is_listed(site, answer);
     dns_answer_free(&answer);
+    listed = listed && !lists_everything(run, site, like);
     if (listed && reason_r != NULL && ask(run, query, DNS_TXT, &answer) == 0) {
         if (answer->status == DNS_FOUND && answer->record_count > 0) {
             (void)buf_append_printable(reason_r, answer->records[0].data, RESTRICTION_TEXT_MAX / 2, true);
@@ -318,7 +342,7 @@ check_client_zone(struct restriction_run *run, const struct dnsbl_site *site)
         return STEP_DUNNO;
     }
     buf_init(&reason, RESTRICTION_TEXT_MAX);
-    if (ask_list(run, site, query, &reason)) {
+    if (ask_list(run, site, &run->facts->session->client, query, &reason)) {
         net_addr_format(&run->facts->session->client, what);
         step = refuse_listed(run, SUBJECT_CLIENT, what, site, buf_str(&reason));
     }
@@ -358,7 +382,7 @@ restriction_dnswl_client(struct restriction_run *run, const struct restriction_i
     if (net_addr_reversed(&run->facts->session->client, item->site->zone, query, sizeof(query)) != 0) {
         return STEP_DUNNO;
     }
-    return ask_list(run, item->site, query, NULL) ? STEP_PERMIT : STEP_DUNNO;
+    return ask_list(run, item->site, &run->facts->session->client, query, NULL) ? STEP_PERMIT : STEP_DUNNO;
 }
 
 /* reject_rhsbl_*: a name instead of an address is looked up in the zone. */
@@ -385,7 +409,7 @@ restriction_rhsbl(struct restriction_run *run, const struct restriction_item *it
                    BYTES_FMT(shown)); /* an address is named whole, as by Postfix */
     (void)snprintf(query, sizeof(query), "%.*s.%s", BYTES_FMT(name), item->site->zone);
     buf_init(&reason, RESTRICTION_TEXT_MAX);
-    if (strlen(query) <= DNS_NAME_MAX && ask_list(run, item->site, query, &reason)) {
+    if (strlen(query) <= DNS_NAME_MAX && ask_list(run, item->site, NULL, query, &reason)) {
         step = refuse_listed(run, subject, what, item->site, buf_str(&reason));
     }
     buf_free(&reason);

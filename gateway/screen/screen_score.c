@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/dns.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "screen/screen_private.h"
 
 enum { ASK_NAME_MAX = DNS_NAME_MAX + 80 };
@@ -23,15 +24,63 @@ struct ask {
     uint8_t ip[4];   /* the address that counted, else the first */
     uint8_t status;  /* enum dns_status */
     bool listed;
+    bool in_control; /* asking for what no list may have (policy/dnsbl.h) */
     int weight;
 };
 
+static void take_answer(void *context, struct dns_answer *answer);
+
 struct screen_score {
     struct screen_client *client;
+    int64_t deadline_ms;
     size_t pending;
     size_t count;
     struct ask asks[]; /* one per zone */
 };
+
+static bool
+start_query(struct ask *ask, const char *name)
+{
+    if (dns_async_query(ask->score->client->port->screen->dns, name, DNS_A, ask->score->deadline_ms,
+                        take_answer, ask, &ask->handle) != 0) {
+        ask->handle = 0;
+        return false;
+    }
+    ask->score->pending++;
+    return true;
+}
+
+/* A zone that listed the client: does it list everything? The answer is awaited like the first. */
+static void
+ask_control(struct ask *ask, size_t zone)
+{
+    const struct screen_client *client = ask->score->client;
+    char name[ASK_NAME_MAX];
+
+    if (client->port->settings->dnsbl_control &&
+        dnsbl_control_name(client->port->settings->zones[zone].name, &client->client, name, sizeof(name)) ==
+            0) {
+        ask->in_control = start_query(ask, name);
+    }
+}
+
+static void
+take_control(struct ask *ask, size_t zone, const struct dns_answer *answer)
+{
+    const struct screen_settings *settings = ask->score->client->port->settings;
+    bool listed = false;
+
+    for (size_t i = 0; answer->status == DNS_FOUND && i < settings->site_count; i++) {
+        listed = listed ||
+                 (settings->sites[i].zone == zone && dnsbl_site_is_listed(&settings->sites[i].site, answer));
+    }
+    if (listed) {
+        log_warning("postscreen", "%s lists 127.0.0.1 too: it lists everything and is not believed",
+                    settings->zones[zone].name);
+        ask->listed = false;
+        ask->weight = 0;
+    }
+}
 
 /* Adds what one zone's answer is worth: every site of that zone whose filter matches. */
 static void
@@ -78,16 +127,24 @@ take_answer(void *context, struct dns_answer *answer)
     struct screen_score *score = ask->score;
     struct screen_client *client = score->client;
 
+    size_t zone = (size_t)(ask - score->asks);
+
     ask->handle = 0;
     score->pending--;
-    if (answer != NULL) {
+    if (answer != NULL && ask->in_control) {
+        take_control(ask, zone, answer);
+        dns_answer_free(&answer);
+    } else if (answer != NULL) {
         ask->status = (uint8_t)answer->status;
         uint32_t ttl_s = answer->status == DNS_TEMPFAIL ? 0 : answer->ttl;
         client->rank_ttl_s = ttl_s < client->rank_ttl_s ? ttl_s : client->rank_ttl_s;
         if (answer->status == DNS_FOUND) {
-            weigh(ask, (size_t)(ask - score->asks), answer);
+            weigh(ask, zone, answer);
         }
         dns_answer_free(&answer);
+        if (ask->listed) {
+            ask_control(ask, zone);
+        }
     }
     if (score->pending == 0) {
         sum_up(client);
@@ -95,17 +152,12 @@ take_answer(void *context, struct dns_answer *answer)
 }
 
 static void
-send_ask(struct ask *ask, const char *zone, int64_t deadline_ms)
+send_ask(struct ask *ask, const char *zone)
 {
     struct screen_client *client = ask->score->client;
     char name[ASK_NAME_MAX];
 
-    if (net_addr_reversed(&client->client, zone, name, sizeof(name)) == 0 &&
-        dns_async_query(client->port->screen->dns, name, DNS_A, deadline_ms, take_answer, ask,
-                        &ask->handle) == 0) {
-        ask->score->pending++;
-    } else {
-        ask->handle = 0;
+    if (net_addr_reversed(&client->client, zone, name, sizeof(name)) != 0 || !start_query(ask, name)) {
         client->rank_ttl_s = 0;
     }
 }
@@ -115,7 +167,6 @@ screen_score_start(struct screen_client *client)
 {
     const struct screen_settings *settings = client->port->settings;
     size_t count = settings->zone_count;
-    int64_t deadline_ms = clock_monotonic_ms() + settings->dnsbl_ms;
     struct screen_score *score = calloc(1, sizeof(*score) + count * sizeof(score->asks[0]));
 
     client->rank_ttl_s = UINT32_MAX;
@@ -124,11 +175,12 @@ screen_score_start(struct screen_client *client)
         return;
     }
     score->client = client;
+    score->deadline_ms = clock_monotonic_ms() + settings->dnsbl_ms;
     score->count = count;
     client->score = score;
     for (size_t zone = 0; zone < count; zone++) {
         score->asks[zone].score = score;
-        send_ask(&score->asks[zone], settings->zones[zone].name, deadline_ms);
+        send_ask(&score->asks[zone], settings->zones[zone].name);
     }
     if (score->pending == 0) {
         sum_up(client);

@@ -198,6 +198,7 @@ read_numbers(struct screen_settings *settings)
     settings->pregreet = settings->greet_ms > 0;
     settings->threshold = (int)config_int(view, P_postscreen_dnsbl_threshold);
     settings->allow_threshold = (int)config_int(view, P_postscreen_dnsbl_allowlist_threshold);
+    settings->dnsbl_control = config_bool(view, P_dnsbl_control);
     settings->dnsbl_ms = 1000 * config_int(view, P_postscreen_dnsbl_timeout);
     settings->dnsbl_min_ttl_s = config_int(view, P_postscreen_dnsbl_min_ttl);
     settings->dnsbl_max_ttl_s = config_int(view, P_postscreen_dnsbl_max_ttl);

@@ -59,6 +59,7 @@ struct screen_settings {
     size_t site_count, zone_count;
     int threshold, allow_threshold; /* allow_threshold 0: none */
     enum screen_action dnsbl_action;
+    bool dnsbl_control; /* lists that list everything are not believed */
     int64_t dnsbl_ms, dnsbl_min_ttl_s, dnsbl_max_ttl_s;
 
     uint32_t deep_tests; /* bits of enum screen_test that the session shall run */

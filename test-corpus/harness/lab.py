@@ -83,6 +83,7 @@ class Lab:
         _run("ip", "link", "add", "bridge", "address", "02:00:00:00:00:01", "type", "bridge")
         _run("ip", "link", "set", "bridge", "up")
         _run("ip", "route", "add", "default", "dev", "bridge")
+        _run("ip", "-6", "route", "add", "default", "dev", "bridge")
         self.fake_dns = FakeDNS()
         self._address(DNS_ADDRESS)
 
@@ -170,7 +171,7 @@ class Host:
         mac = "02:00:" + ":".join("%02x" % byte for byte in ipaddress.ip_address(self.address).packed[-4:])
         lines = ["ip link set lo up", "ip link set eth0 address %s" % mac, "ip link set eth0 up"]
         lines += ["ip addr add %s dev eth0%s" % (a, " nodad" if ":" in a else "") for a in addresses]
-        lines += ["ip route add default dev eth0"]
+        lines += ["ip route add default dev eth0", "ip -6 route add default dev eth0"]
         _run(*self._inside("sh", "-ec", "; ".join(lines)))
 
     def _mount(self, users, aliases):
