@@ -22,7 +22,7 @@
 #include "ctl/ctl_edit.h"
 #include "ctl/ctl_postconf_private.h"
 
-enum { STATUS_FAILED = 1, PATH_BYTES = 4096 };
+enum { STATUS_FAILED = 1, PATH_BYTES = 4096, ARENA_BYTES_MAX = 256 * 1024 * 1024 };
 
 static const char OPTIONS[] = "+aAbc:C:deEfFhHlmMno:pPtT:vxX#";
 
@@ -92,7 +92,7 @@ parse_classes(const char *text)
 }
 
 static void
-add_override(struct options *options, const char *text)
+add_override(struct arena *arena, struct options *options, const char *text)
 {
     struct bytes word = bytes_str(text);
     ptrdiff_t equals = bytes_index(word, '=');
@@ -100,7 +100,7 @@ add_override(struct options *options, const char *text)
     if (equals < 0) {
         postconf_fatal("invalid parameter override: %s: missing '=' after attribute name", text);
     }
-    postconf_settings_put(&options->overrides, bytes_trim(bytes_sub(word, 0, (size_t)equals)),
+    postconf_settings_put(arena, &options->overrides, bytes_trim(bytes_sub(word, 0, (size_t)equals)),
                           bytes_trim(bytes_sub(word, (size_t)equals + 1, word.n)));
 }
 
@@ -123,7 +123,7 @@ take_options(struct postconf *pc, struct options *options, int argc, char **argv
         if (option == 'C') {
             pc->classes |= parse_classes(optarg);
         } else if (option == 'o') {
-            add_override(options, optarg);
+            add_override(pc->arena, options, optarg);
         } else if (option == 'T') {
             options->tls_mode = optarg;
         }
@@ -259,7 +259,7 @@ show(struct postconf *pc, char mode, const struct postconf_settings *overrides, 
         postconf_read_main(pc);
     }
     for (size_t i = 0; i < overrides->count; i++) {
-        postconf_settings_put(&pc->main, bytes_str(overrides->list[i].name),
+        postconf_settings_put(pc->arena, &pc->main, bytes_str(overrides->list[i].name),
                               bytes_str(overrides->list[i].value));
     }
     postconf_read_master(pc, mode != 'p');
@@ -324,12 +324,13 @@ run(struct postconf *pc, const struct options *options, char mode, char **words,
 int
 ctl_postconf(int argc, char **argv)
 {
-    /* Held to the end of the process, with all that is read into them: a command frees nothing piece by
-     * piece. */
-    static struct postconf pc;
-    static struct options options;
+    struct postconf pc = {.arena = arena_new(ARENA_BYTES_MAX)};
+    struct options options = {0};
 
     log_command("postconf");
+    if (pc.arena == NULL) {
+        postconf_fatal("out of memory");
+    }
     if (pid_file_directory(&argc, argv, &pc.directory) != 0 || !take_options(&pc, &options, argc, argv)) {
         return print_usage();
     }
@@ -344,5 +345,6 @@ ctl_postconf(int argc, char **argv)
     int status = run(&pc, &options, mode, words, (size_t)(argc - optind));
 
     config_free(&pc.defaults);
+    arena_free(&pc.arena);
     return fflush(stdout) == 0 ? status : STATUS_FAILED;
 }

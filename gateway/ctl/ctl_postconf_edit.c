@@ -71,7 +71,8 @@ check_value(const struct edit *edit, struct change *change, const char *word)
 {
     const char *bad;
 
-    if (edit->mode == 'M' && (bad = postconf_parse_row(change->value, &change->row)) != NULL) {
+    if (edit->mode == 'M' &&
+        (bad = postconf_parse_row(edit->pc->arena, change->value, &change->row)) != NULL) {
         postconf_fatal("%s: \"%s\"", bad, word);
     }
     if (edit->mode == 'P' && has_blank(change->value)) {
@@ -107,7 +108,7 @@ take_word(const struct edit *edit, const char *word, struct change *change)
                                                       : "missing '=' after attribute name",
                        word);
     }
-    char *text = postconf_copy(name);
+    char *text = postconf_copy(edit->pc->arena, name);
     if (!postconf_request_parse(text, 3, &change->request)) {
         change->request.parts = 0; /* none of the forms */
     }
@@ -122,10 +123,10 @@ take_word(const struct edit *edit, const char *word, struct change *change)
 }
 
 static void
-set_field(struct postconf_row *row, const struct change *change)
+set_field(struct arena *arena, struct postconf_row *row, const struct change *change)
 {
     if (change->field != POSTCONF_COMMAND) {
-        char *value = postconf_copy(change->value);
+        char *value = postconf_copy(arena, change->value);
 
         postconf_check_field((size_t)change->field, value, value);
         row->field[change->field] = value;
@@ -137,7 +138,7 @@ set_field(struct postconf_row *row, const struct change *change)
 
     buf_init(&line, CONFIG_LINE_MAX);
     if (buf_printf(&line, "x unix - - - - - %.*s", BYTES_FMT(change->value)) != 0 ||
-        postconf_parse_row(bytes_buf(&line), &parsed) != NULL) {
+        postconf_parse_row(arena, bytes_buf(&line), &parsed) != NULL) {
         postconf_fatal("bad command: \"%.*s\"", BYTES_FMT(change->value));
     }
     row->field[POSTCONF_COMMAND] = parsed.field[POSTCONF_COMMAND];
@@ -147,23 +148,22 @@ set_field(struct postconf_row *row, const struct change *change)
 }
 
 static char *
-setting_text(struct bytes name, struct bytes value)
+setting_text(struct arena *arena, struct bytes name, struct bytes value)
 {
-    struct buf text;
+    char *text = arena_printf(arena, "%.*s=%.*s", BYTES_FMT(name), BYTES_FMT(value));
 
-    buf_init(&text, CONFIG_LINE_MAX);
-    if (buf_printf(&text, "%.*s=%.*s", BYTES_FMT(name), BYTES_FMT(value)) != 0) {
+    if (text == NULL) {
         postconf_fatal("out of memory");
     }
-    return (char *)text.p; /* to the end of the process */
+    return text;
 }
 
 /* Sets or (remove) takes away the "-o" settings of that name among the words. */
 static void
-set_option(struct postconf_row *row, const struct change *change, bool remove)
+set_option(struct arena *arena, struct postconf_row *row, const struct change *change, bool remove)
 {
     struct bytes wanted = change->request.part[2], name, value;
-    char **words = calloc(row->argument_count + 3, sizeof(char *));
+    char **words = arena_alloc(arena, (row->argument_count + 3) * sizeof(char *));
     size_t count = 0, i = 0;
     bool done = remove;
 
@@ -180,7 +180,7 @@ set_option(struct postconf_row *row, const struct change *change, bool remove)
             i++;
             if (!remove) {
                 words[count++] = row->argument[i - 1];
-                words[count++] = setting_text(wanted, change->value);
+                words[count++] = setting_text(arena, wanted, change->value);
                 done = true;
             }
             continue;
@@ -191,15 +191,15 @@ set_option(struct postconf_row *row, const struct change *change, bool remove)
         }
     }
     if (!done) {
-        words[count++] = postconf_copy(BYTES_LIT("-o"));
-        words[count++] = setting_text(wanted, change->value);
+        words[count++] = postconf_copy(arena, BYTES_LIT("-o"));
+        words[count++] = setting_text(arena, wanted, change->value);
     }
     for (; i < row->argument_count; i++) {
         words[count++] = row->argument[i];
     }
     row->argument = words;
     row->argument_count = count;
-    postconf_take_options(row);
+    postconf_take_options(arena, row);
 }
 
 static void
@@ -211,9 +211,9 @@ print_changed(struct edit *edit, struct postconf_row *row)
         if (postconf_request_row(&change->request, row)) {
             change->request.matched = true;
             if (edit->mode == 'F') {
-                set_field(row, change);
+                set_field(edit->pc->arena, row, change);
             } else {
-                set_option(row, change, edit->how == 'X');
+                set_option(edit->pc->arena, row, change, edit->how == 'X');
             }
         }
     }
@@ -226,7 +226,8 @@ finish_row(struct edit *edit)
 {
     struct postconf_row row;
 
-    if (edit->open && edit->held && postconf_parse_row(bytes_buf(&edit->logical), &row) == NULL) {
+    if (edit->open && edit->held &&
+        postconf_parse_row(edit->pc->arena, bytes_buf(&edit->logical), &row) == NULL) {
         print_changed(edit, &row);
     }
     edit->open = edit->held = edit->dropped = edit->commented = false;
@@ -243,7 +244,7 @@ start_row(struct edit *edit, struct bytes line)
 
     edit->open = true;
     for (size_t i = 0; i < 2 && bytes_next_token(&rest, " \t\r\n", &word); i++) {
-        row.field[i] = postconf_copy(word);
+        row.field[i] = postconf_copy(edit->pc->arena, word);
     }
     for (size_t i = 0; row.field[1] != NULL && i < edit->count; i++) {
         if (postconf_request_row(&edit->changes[i].request, &row)) {
@@ -260,9 +261,6 @@ start_row(struct edit *edit, struct bytes line)
     }
     if (hit != NULL && edit->mode == 'M' && edit->how == 'e') {
         postconf_print_row(edit->pc, edit->out, FOLD_LINES, &hit->row);
-    }
-    for (size_t i = 0; i < 2; i++) {
-        free(row.field[i]);
     }
 }
 

@@ -115,56 +115,56 @@ strip_braces(struct bytes word)
 }
 
 static void
-add_argument(struct postconf_row *row, size_t *room, char *text)
+add_argument(struct arena *arena, struct postconf_row *row, size_t *room, char *text)
 {
-    row->argument = postconf_grow(row->argument, room, row->argument_count, sizeof(char *));
+    row->argument = postconf_grow(arena, row->argument, room, row->argument_count, sizeof(char *));
     row->argument[row->argument_count++] = text;
 }
 
 /* The value of "-o" in braces has no blanks around its "=". */
 static char *
-normal_setting(struct bytes text)
+normal_setting(struct arena *arena, struct bytes text)
 {
     struct bytes name, value;
-    struct buf out;
 
     if (text.n > 0 && config_split_setting(text, &name, &value) == 0) {
-        buf_init(&out, CONFIG_LINE_MAX);
-        if (buf_printf(&out, "%.*s=%.*s", BYTES_FMT(name), BYTES_FMT(value)) != 0) {
+        char *out = arena_printf(arena, "%.*s=%.*s", BYTES_FMT(name), BYTES_FMT(value));
+
+        if (out == NULL) {
             postconf_fatal("out of memory");
         }
-        return (char *)out.p; /* to the end of the process */
+        return out;
     }
     postconf_warn("master.cf: %s: \"%.*s\"",
                   text.n == 0 || text.p[0] == '=' ? "missing attribute name"
                                                   : "missing '=' after attribute name",
                   BYTES_FMT(text));
-    return postconf_copy(text);
+    return postconf_copy(arena, text);
 }
 
 /* "-vo x" and "-ox" are "-v -o x" and "-o x". True when the next word is the value of a "-o". */
 static bool
-add_option(struct postconf_row *row, size_t *room, struct bytes word)
+add_option(struct arena *arena, struct postconf_row *row, size_t *room, struct bytes word)
 {
     ptrdiff_t o = bytes_index(word, 'o');
 
     if (o < 0) {
-        add_argument(row, room, postconf_copy(word));
+        add_argument(arena, row, room, postconf_copy(arena, word));
         return false;
     }
     if (o > 1) {
-        add_argument(row, room, postconf_copy(bytes_sub(word, 0, (size_t)o)));
+        add_argument(arena, row, room, postconf_copy(arena, bytes_sub(word, 0, (size_t)o)));
     }
-    add_argument(row, room, postconf_copy(BYTES_LIT("-o")));
+    add_argument(arena, row, room, postconf_copy(arena, BYTES_LIT("-o")));
     if ((size_t)o + 1 < word.n) {
-        add_argument(row, room, postconf_copy(bytes_sub(word, (size_t)o + 1, word.n)));
+        add_argument(arena, row, room, postconf_copy(arena, bytes_sub(word, (size_t)o + 1, word.n)));
         return false;
     }
     return true;
 }
 
 static void
-take_arguments(struct bytes rest, struct postconf_row *row)
+take_arguments(struct arena *arena, struct bytes rest, struct postconf_row *row)
 {
     bool options = true, value = false;
     size_t room = 0;
@@ -179,23 +179,24 @@ take_arguments(struct bytes rest, struct postconf_row *row)
             word = strip_braces(word);
         }
         if (value) {
-            add_argument(row, &room, braced ? normal_setting(word) : postconf_copy(word));
+            add_argument(arena, row, &room,
+                         braced ? normal_setting(arena, word) : postconf_copy(arena, word));
             value = false;
             continue;
         }
         options = options && word.n > 1 && word.p[0] == '-' && !bytes_equal(word, BYTES_LIT("--"));
         if (options) {
-            value = add_option(row, &room, word);
+            value = add_option(arena, row, &room, word);
         } else {
-            add_argument(row, &room, postconf_copy(word));
+            add_argument(arena, row, &room, postconf_copy(arena, word));
         }
     }
-    add_argument(row, &room, NULL);
+    add_argument(arena, row, &room, NULL);
     row->argument_count--;
 }
 
 void
-postconf_take_options(struct postconf_row *row)
+postconf_take_options(struct arena *arena, struct postconf_row *row)
 {
     struct bytes name, value;
 
@@ -205,13 +206,13 @@ postconf_take_options(struct postconf_row *row)
          i++) {
         if (strcmp(row->argument[i], "-o") == 0 &&
             config_split_setting(bytes_str(row->argument[++i]), &name, &value) == 0) {
-            postconf_settings_put(&row->own, name, value);
+            postconf_settings_put(arena, &row->own, name, value);
         }
     }
 }
 
 const char *
-postconf_parse_row(struct bytes line, struct postconf_row *row)
+postconf_parse_row(struct arena *arena, struct bytes line, struct postconf_row *row)
 {
     struct bytes rest = line, word;
     char *text;
@@ -223,15 +224,14 @@ postconf_parse_row(struct bytes line, struct postconf_row *row)
         if (!found) {
             return "bad field count";
         }
-        row->field[i] = postconf_copy(word);
+        row->field[i] = postconf_copy(arena, word);
     }
-    text = postconf_copy(line);
+    text = postconf_copy(arena, line);
     for (size_t i = FIELD_TYPE; i < POSTCONF_COMMAND; i++) {
         postconf_check_field(i, row->field[i], text);
     }
-    free(text);
-    take_arguments(rest, row);
-    postconf_take_options(row);
+    take_arguments(arena, rest, row);
+    postconf_take_options(arena, row);
     return NULL;
 }
 
@@ -241,8 +241,8 @@ take_line(void *context, struct bytes line, int number)
     struct postconf *pc = context;
     struct postconf_rows *rows = &pc->rows;
 
-    rows->list = postconf_grow(rows->list, &rows->room, rows->count, sizeof(*rows->list));
-    const char *bad = postconf_parse_row(line, &rows->list[rows->count]);
+    rows->list = postconf_grow(pc->arena, rows->list, &rows->room, rows->count, sizeof(*rows->list));
+    const char *bad = postconf_parse_row(pc->arena, line, &rows->list[rows->count]);
     if (bad != NULL) {
         postconf_fatal("file %s/master.cf: line %d: %s", pc->directory, number, bad);
     }

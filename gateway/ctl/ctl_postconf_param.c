@@ -72,7 +72,7 @@ take_setting(void *context, const struct config_setting *setting)
         postconf_warn("%s/main.cf, line %d: blank between $ and a name: %.*s", pc->directory, setting->number,
                       BYTES_FMT(setting->line));
     }
-    postconf_settings_put(&pc->main, setting->name, setting->value);
+    postconf_settings_put(pc->arena, &pc->main, setting->name, setting->value);
     return 0;
 }
 
@@ -90,7 +90,7 @@ postconf_read_main(struct postconf *pc)
     if (config_read_settings(path, take_setting, pc, &why) != 0) {
         postconf_fatal("%s", buf_str(&why));
     }
-    postconf_settings_put(&pc->main, BYTES_LIT("config_directory"), bytes_str(pc->directory));
+    postconf_settings_put(pc->arena, &pc->main, BYTES_LIT("config_directory"), bytes_str(pc->directory));
     buf_free(&why);
 }
 
@@ -136,7 +136,7 @@ postconf_add_param(struct postconf *pc, const char *name, unsigned class, const 
     if (pc->param_count + 1 >= INDEX_SLOTS / 2) {
         postconf_fatal("too many parameters");
     }
-    pc->params = postconf_grow(pc->params, &pc->param_room, pc->param_count, sizeof(*pc->params));
+    pc->params = postconf_grow(pc->arena, pc->params, &pc->param_room, pc->param_count, sizeof(*pc->params));
     pc->params[pc->param_count] = (struct postconf_param){.name = name, .class = class, .fallback = fallback};
     pc->index[slot] = (uint32_t)++pc->param_count;
 }
@@ -152,7 +152,7 @@ add_service_param(struct postconf *pc, const char *service, const char *suffix, 
     }
     /* Some transports of every installation have a default of their own. */
     int index = param_by_name(name);
-    postconf_add_param(pc, postconf_copy(bytes_str(name)), CLASS_SERVICE,
+    postconf_add_param(pc, postconf_copy(pc->arena, bytes_str(name)), CLASS_SERVICE,
                        index >= 0 ? config_default(pc->defaults, (enum param)index) : fallback);
 }
 
@@ -173,7 +173,7 @@ postconf_register(struct postconf *pc)
     static const char *const TRANSPORTS[] = {"error", "lmtp", "local", "pipe", "smtp", "virtual", NULL},
                              *const COMMANDS[] = {"pipe", "spawn", NULL};
 
-    pc->index = calloc(INDEX_SLOTS, sizeof(*pc->index));
+    pc->index = arena_alloc(pc->arena, INDEX_SLOTS * sizeof(*pc->index));
     if (pc->index == NULL) {
         postconf_fatal("out of memory");
     }

@@ -51,26 +51,32 @@ postconf_fatal(const char *format, ...)
 }
 
 char *
-postconf_copy(struct bytes text)
+postconf_copy(struct arena *arena, struct bytes text)
 {
-    char *copy = bytes_dup_str(text);
+    char *copy = arena_strdup(arena, text);
 
     if (copy == NULL) {
-        postconf_fatal("%s", memchr(text.p, '\0', text.n) != NULL ? "a NUL byte in a file" : "out of memory");
+        postconf_fatal("out of memory");
+    }
+    if (text.n > 0 && memchr(text.p, '\0', text.n) != NULL) {
+        postconf_fatal("a NUL byte in a file");
     }
     return copy;
 }
 
 void *
-postconf_grow(void *list, size_t *room, size_t count, size_t size)
+postconf_grow(struct arena *arena, void *list, size_t *room, size_t count, size_t size)
 {
     if (count < *room) {
         return list;
     }
     size_t more = *room == 0 ? FIRST_ROOM : 2 * *room;
-    void *grown = reallocarray(list, more, size);
+    void *grown = arena_alloc(arena, more * size);
     if (grown == NULL) {
         postconf_fatal("out of memory");
+    }
+    if (count > 0) {
+        memcpy(grown, list, count * size);
     }
     *room = more;
     return grown;
@@ -96,30 +102,19 @@ postconf_settings_find(const struct postconf_settings *settings, struct bytes na
 }
 
 void
-postconf_settings_put(struct postconf_settings *settings, struct bytes name, struct bytes value)
+postconf_settings_put(struct arena *arena, struct postconf_settings *settings, struct bytes name,
+                      struct bytes value)
 {
     struct postconf_setting *setting = find_setting(settings, name);
 
     if (setting != NULL) {
-        char *copy = postconf_copy(value);
-
-        free(setting->value);
-        setting->value = copy;
+        setting->value = postconf_copy(arena, value);
         return;
     }
-    settings->list = postconf_grow(settings->list, &settings->room, settings->count, sizeof(*settings->list));
+    settings->list =
+        postconf_grow(arena, settings->list, &settings->room, settings->count, sizeof(*settings->list));
     settings->list[settings->count++] =
-        (struct postconf_setting){.name = postconf_copy(name), .value = postconf_copy(value)};
-}
-
-void
-postconf_settings_remove(struct postconf_settings *settings, struct bytes name)
-{
-    struct postconf_setting *setting = find_setting(settings, name);
-
-    if (setting != NULL) {
-        *setting = settings->list[--settings->count];
-    }
+        (struct postconf_setting){.name = postconf_copy(arena, name), .value = postconf_copy(arena, value)};
 }
 
 void

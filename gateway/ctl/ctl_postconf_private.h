@@ -4,13 +4,14 @@
  *
  * postconf shows files as they are written, also those that the gateway would refuse; so it keeps its own
  * raw form and takes only the defaults from config/. It runs once and exits: what cannot go on is
- * postconf_fatal(), and memory is left to the end of the process.
+ * postconf_fatal(), and what it reads lives in one arena.
  */
 #ifndef CTL_CTL_POSTCONF_PRIVATE_H
 #define CTL_CTL_POSTCONF_PRIVATE_H
 
 #include <stdio.h>
 
+#include "base/arena.h"
 #include "base/bytes.h"
 #include "config/config.h"
 
@@ -58,6 +59,7 @@ struct postconf_param {
 };
 
 struct postconf {
+    struct arena *arena;
     const char *directory;
     unsigned show;
     unsigned classes;
@@ -71,13 +73,14 @@ struct postconf {
 
 void postconf_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void postconf_fatal(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-char *postconf_copy(struct bytes text);
-void *postconf_grow(void *list, size_t *room, size_t count, size_t size);
+/* Both never fail: without memory the run ends. */
+char *postconf_copy(struct arena *arena, struct bytes text);
+void *postconf_grow(struct arena *arena, void *list, size_t *room, size_t count, size_t size);
 
 /* settings: later ones replace earlier ones. */
 const char *postconf_settings_find(const struct postconf_settings *settings, struct bytes name);
-void postconf_settings_put(struct postconf_settings *settings, struct bytes name, struct bytes value);
-void postconf_settings_remove(struct postconf_settings *settings, struct bytes name);
+void postconf_settings_put(struct arena *arena, struct postconf_settings *settings, struct bytes name,
+                           struct bytes value);
 
 /* ctl_postconf_print.c: words parted by one blank, in lines of POSTCONF_LINE_LIMIT when folded. */
 void postconf_print(FILE *out, unsigned show, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -101,11 +104,11 @@ void postconf_register_user(struct postconf *pc);
 /* ctl_postconf_master.c */
 void postconf_read_master(struct postconf *pc, bool required);
 /* NULL, or what is wrong with the row. */
-const char *postconf_parse_row(struct bytes line, struct postconf_row *row);
+const char *postconf_parse_row(struct arena *arena, struct bytes line, struct postconf_row *row);
 /* Field, value: fatal when it is none. */
 void postconf_check_field(size_t field, const char *value, const char *line);
 /* Finds "-o" settings among the words; after a change of the words. */
-void postconf_take_options(struct postconf_row *row);
+void postconf_take_options(struct arena *arena, struct postconf_row *row);
 void postconf_print_row(struct postconf *pc, FILE *out, unsigned show, const struct postconf_row *row);
 void postconf_show_rows(struct postconf *pc, char *const *names);
 void postconf_show_fields(struct postconf *pc, char *const *names);

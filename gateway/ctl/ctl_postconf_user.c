@@ -132,7 +132,7 @@ use_name(struct scan *scan, struct bytes name)
         return true;
     }
     if (postconf_settings_find(&scan->pc->main, name) != NULL) {
-        postconf_add_param(scan->pc, postconf_copy(name), CLASS_USER, NULL);
+        postconf_add_param(scan->pc, postconf_copy(scan->pc->arena, name), CLASS_USER, NULL);
         return true;
     }
     for (size_t i = 0; scan->own == NULL && i < rows->count; i++) {
