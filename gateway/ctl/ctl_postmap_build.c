@@ -298,12 +298,23 @@ postmap_remove(struct postmap *job, const char *type, const char *name, bool *fo
     return r == 0 ? 0 : POSTMAP_FAILED;
 }
 
+/* Other programs store the NUL behind a key and a value, too (DB_File of Perl, Postfix on some systems). */
+static struct bytes
+before_nul(struct bytes text)
+{
+    ptrdiff_t nul = bytes_index(text, '\0');
+
+    return nul < 0 ? text : bytes_sub(text, 0, (size_t)nul);
+}
+
 static int
 print_entry(void *context, struct bytes key, struct bytes value)
 {
     const struct postmap *job = context;
     uint8_t *plain = NULL;
 
+    key = before_nul(key);
+    value = before_nul(value);
     if (job->is_content && value.n % 4 == 0 && (plain = malloc(value.n + 1)) != NULL) {
         size_t padding =
             value.n < 2 ? 0 : (size_t)(value.p[value.n - 1] == '=') + (value.p[value.n - 2] == '=');
