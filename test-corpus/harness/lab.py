@@ -28,7 +28,7 @@ import threading
 import time
 
 from fakedns import FakeDNS
-from gateway import die_with_parent, READY_S, ROOT, Dialogue, _cleanups, _failures, check, wait_for
+from gateway import DIES_WITH_PARENT, READY_S, ROOT, Dialogue, _cleanups, _failures, check, wait_for
 from sink import Sink
 
 DNS_ADDRESS = "10.255.255.53"
@@ -154,9 +154,8 @@ class Host:
     def _namespaces(self, hostname):
         """A process that does nothing but hold the host's namespaces."""
         holder = subprocess.Popen(
-            ["unshare", "--mount", "--net", "--uts", "--propagation", "private", "sh", "-c",
-             "hostname '%s'; echo up; exec sleep 1000" % hostname], stdout=subprocess.PIPE,
-            preexec_fn=die_with_parent)
+            DIES_WITH_PARENT + ["unshare", "--mount", "--net", "--uts", "--propagation", "private", "sh", "-c",
+             "hostname '%s'; echo up; exec sleep 1000" % hostname], stdout=subprocess.PIPE)
         holder.stdout.readline()
         return holder
 
@@ -255,7 +254,7 @@ class Host:
 
     def spawn(self, *words):
         """A program that runs on the host until the scenario ends; what it says on standard output is the caller's."""
-        process = subprocess.Popen(self._inside(*words), stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+        process = subprocess.Popen(DIES_WITH_PARENT + self._inside(*words), stdout=subprocess.PIPE)
         _cleanups.append(process.kill)
         return process
 
@@ -270,8 +269,8 @@ class Host:
         syslog gets, unless main.cf names a maillog_file."""
         self.errors = open(os.path.join(self.directory, "stderr"), "wb")
         environment = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
-        self.process = subprocess.Popen(self._inside(os.environ["ESTAFETA"], "start-fg"), stdout=subprocess.PIPE,
-                                        stderr=self.errors, env=environment, preexec_fn=die_with_parent)
+        self.process = subprocess.Popen(DIES_WITH_PARENT + self._inside(os.environ["ESTAFETA"], "start-fg"),
+                                        stdout=subprocess.PIPE, stderr=self.errors, env=environment)
         _cleanups.append(self.stop)
         if not expect_ready:
             return self
