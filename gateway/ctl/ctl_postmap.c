@@ -98,6 +98,14 @@ postmap_is_utf8(struct bytes text)
     return true;
 }
 
+void
+postmap_put(struct bytes text)
+{
+    if (text.n > 0) { /* the empty view has no pointer */
+        (void)fwrite(text.p, 1, text.n, stdout);
+    }
+}
+
 int
 postmap_read(int fd, struct buf *out)
 {

@@ -322,9 +322,9 @@ print_entry(void *context, struct bytes key, struct bytes value)
 
         value = n >= 0 ? bytes_of(plain, (size_t)n - padding) : value;
     }
-    (void)fwrite(key.p, 1, key.n, stdout);
+    postmap_put(key);
     (void)fputs(job->is_alias ? ":\t" : "\t", stdout);
-    (void)fwrite(value.p, 1, value.n, stdout);
+    postmap_put(value);
     (void)fputc('\n', stdout);
     free(plain);
     return 0;

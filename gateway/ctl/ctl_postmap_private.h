@@ -25,6 +25,7 @@ struct postmap {
 void postmap_tell(const struct postmap *job, const char *level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool postmap_is_utf8(struct bytes text);
+void postmap_put(struct bytes text); /* to standard output */
 /* Standard input or a file to its end. GW_ERR_SYS with errno, GW_ERR_LIMIT. */
 int postmap_read(int fd, struct buf *out);
 

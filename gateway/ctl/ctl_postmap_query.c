@@ -136,10 +136,10 @@ answer(void *context, struct bytes key)
     if (r == 0) {
         question->found = true;
         if (question->with_key) {
-            (void)fwrite(key.p, 1, key.n, stdout);
+            postmap_put(key);
             (void)fputs(question->job->is_alias ? ":\t" : "\t", stdout);
         }
-        (void)fwrite(question->value.p, 1, question->value.n, stdout);
+        postmap_put(bytes_buf(&question->value));
         (void)fputc('\n', stdout);
     }
     return r == GW_ERR_NOTFOUND ? 0 : r;
