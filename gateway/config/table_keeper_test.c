@@ -120,7 +120,6 @@ check_well(struct table *table)
 }
 
 /* Whoever asks next does not stand behind the question that is stuck. */
- */
 static void
 test_next_channel(const struct scene *scene)
 {
