@@ -63,6 +63,7 @@ read_settings(struct receive_port *port)
     port->content_filter = strcmp(filter, "scan:") == 0 ? "" : filter;
     port->helo_required = config_bool(view, P_smtpd_helo_required);
     port->delay_reject = config_bool(view, P_smtpd_delay_reject);
+    port->relay_before_recipient = config_bool(view, P_smtpd_relay_before_recipient_restrictions);
     port->peername_lookup = config_bool(view, P_smtpd_peername_lookup);
     port->disable_vrfy = config_bool(view, P_disable_vrfy_command);
     port->strict_envelopes = config_bool(view, P_strict_rfc821_envelopes);

@@ -40,7 +40,7 @@ struct receive_port {
     const char *content_filter; /* an external filter's transport:nexthop, or "" */
     bool tls_required;          /* smtpd_tls_security_level = encrypt */
     bool tls_unavailable;       /* wanted, but the certificate cannot be used */
-    bool helo_required, delay_reject, peername_lookup, disable_vrfy, strict_envelopes,
+    bool helo_required, delay_reject, relay_before_recipient, peername_lookup, disable_vrfy, strict_envelopes,
         reject_unlisted_recipient;
     bool smtputf8;
     unsigned ehlo_discard; /* bits: enum ehlo_keyword */

@@ -16,8 +16,11 @@
 
 enum { ORCPT_MAX = 500, ADDRESS_BUF = 2 * ENVELOPE_ADDRESS_MAX };
 
-static const enum restriction_stage DELAYED[] = {STAGE_CLIENT, STAGE_HELO, STAGE_SENDER, STAGE_RELAY,
-                                                 STAGE_RECIPIENT};
+/* The lists that are run at RCPT, with the relay list last or last but one. */
+static const enum restriction_stage DELAYED[2][5] = {
+    {STAGE_CLIENT, STAGE_HELO, STAGE_SENDER, STAGE_RECIPIENT, STAGE_RELAY},
+    {STAGE_CLIENT, STAGE_HELO, STAGE_SENDER, STAGE_RELAY, STAGE_RECIPIENT},
+};
 
 static int
 parse_notify(struct bytes value, uint8_t *notify_r)
@@ -209,8 +212,9 @@ receive_rcpt(struct receive_session *session, const struct smtp_command *command
         r = receive_reply_error(session, 501, "5.1.3", "Bad recipient address syntax");
         goto out;
     }
+    const enum restriction_stage *stages = DELAYED[session->port->relay_before_recipient];
     size_t first = session->port->delay_reject ? 0 : 3;
-    r = receive_restrict(session, DELAYED + first, sizeof(DELAYED) / sizeof(DELAYED[0]) - first, "RCPT",
+    r = receive_restrict(session, stages + first, sizeof(DELAYED[0]) / sizeof(DELAYED[0][0]) - first, "RCPT",
                          bytes_buf(&canonical), parsed->path, &go_on);
     if (r == 0 && go_on) {
         r = accept_recipient(session, bytes_buf(&canonical), notify, orcpt);
