@@ -13,7 +13,8 @@
 #include "base/role.h"
 #include "config/config.h"
 
-enum { ROLE_LISTENERS_MAX = 64, ROLE_CONTROL_FD = 3, ROLE_CONFIG_FD = 4, ROLE_LOG_FD = 5, ROLE_FIRST_FD = 6 };
+enum { ROLE_CONTROL_FD = 3, ROLE_CONFIG_FD = 4, ROLE_LOG_FD = 5, ROLE_FIRST_FD = 6 };
+enum { ROLE_LISTENERS_MAX = 128 + 16 }; /* all that master.cf may name, and those for other roles */
 
 struct role_listener {
     int fd;
