@@ -8,15 +8,16 @@
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/net.h"
 #include "config/config_internal.h"
 
-enum { NAME_BYTES = 256, IPV4_BITS = 32, IPV6_BITS = 128 };
+enum { IPV4_BITS = 32, IPV6_BITS = 128 };
 
 static bool
 has_word(const char *list, const char *wanted)
@@ -39,35 +40,50 @@ is_loopback(const struct net_addr *addr)
     return addr->family == AF_INET ? addr->ip[0] == 127 : memcmp(addr->ip, ONE, sizeof(ONE)) == 0;
 }
 
+static bool
+is_same(struct bytes text, const struct net_addr *addr)
+{
+    struct net_addr one;
+
+    return net_addr_parse(text, &one) == 0 && one.family == addr->family &&
+           memcmp(one.ip, addr->ip, sizeof(one.ip)) == 0;
+}
+
+/* Whether /etc/hosts gives the name this address. Nobody else is asked: every command reads the
+ * configuration, and none may wait for a DNS server that is down. */
+static bool
+has_address(struct bytes name, const struct net_addr *addr)
+{
+    FILE *file = fopen("/etc/hosts", "re");
+    char *line = NULL;
+    size_t room = 0;
+    bool found = false;
+
+    while (file != NULL && !found && getline(&line, &room, file) > 0) {
+        struct bytes rest = bytes_of(line, strcspn(line, "#\r\n")), address, word;
+
+        if (!bytes_next_token(&rest, " \t", &address) || !is_same(address, addr)) {
+            continue;
+        }
+        while (!found && bytes_next_token(&rest, " \t", &word)) {
+            found = bytes_equal_nocase(word, name);
+        }
+    }
+    free(line);
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return found;
+}
+
 /* Whether one word of inet_interfaces means this address: an address, or a host name that has it. */
 static bool
 means(struct bytes word, const struct net_addr *addr)
 {
-    struct addrinfo hints = {.ai_family = addr->family, .ai_socktype = SOCK_STREAM}, *list = NULL;
-    struct net_addr one;
-    char name[NAME_BYTES];
-    bool found = false;
-
     if (word.n > 2 && word.p[0] == '[' && word.p[word.n - 1] == ']') {
         word = bytes_sub(word, 1, word.n - 2);
     }
-    if (net_addr_parse(word, &one) == 0) {
-        return one.family == addr->family && memcmp(one.ip, addr->ip, sizeof(one.ip)) == 0;
-    }
-    if (word.n == 0 || word.n >= sizeof(name)) {
-        return false;
-    }
-    memcpy(name, word.p, word.n);
-    name[word.n] = '\0';
-    if (getaddrinfo(name, NULL, &hints, &list) != 0) {
-        return false;
-    }
-    for (const struct addrinfo *at = list; at != NULL && !found; at = at->ai_next) {
-        net_addr_from_sockaddr(at->ai_addr, &one);
-        found = one.family == addr->family && memcmp(one.ip, addr->ip, sizeof(one.ip)) == 0;
-    }
-    freeaddrinfo(list);
-    return found;
+    return is_same(word, addr) || has_address(word, addr);
 }
 
 static bool

@@ -1,6 +1,6 @@
 /*
- * main_cf_fuzz - any main.cf: reading, expansion, conversion, warnings, packing. What loads must pack and
- * unpack to the same bytes. The input is read through a memory file, so nothing is written.
+ * main_cf_fuzz - any main.cf: reading, mending, expansion, conversion, warnings, packing. What loads must
+ * pack and unpack to the same bytes. The input is read through a memory file, so nothing is written.
  */
 #include <stdlib.h>
 #include <stdio.h>
@@ -9,18 +9,16 @@
 
 #include "base/error.h"
 #include "config/config_internal.h"
-#include "config/main_cf.h"
+#include "config/config_mend.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { INPUT_MAX = 16384, OUTPUT_MAX = 1 << 24 };
 
 static int
-take_line(void *context, struct bytes line, int number)
+take_setting(void *context, const struct config_setting *setting)
 {
-    struct bytes name, value;
-
-    return config_split_setting(line, &name, &value) != 0 ? 0 : config_set(context, name, value, number);
+    return setting->bad != NULL ? 0 : config_set(context, setting->name, setting->value, setting->number);
 }
 
 static void
@@ -55,7 +53,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     buf_init(&why, OUTPUT_MAX);
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    if (config_read_lines(path, take_line, config, &why) == 0 && config_compute_defaults(config) == 0 &&
+    if (config_read_settings(path, take_setting, config, &why) == 0 && config_compute_defaults(config) == 0 &&
         config_evaluate(config, "main.cf", &why) == 0 && config_make_views(config, &why) == 0) {
         config_warn(config, "main.cf", &why);
         pack_and_compare(config);
