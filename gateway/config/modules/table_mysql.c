@@ -49,7 +49,10 @@ set_options(MYSQL *mysql, const struct table_driver_login *login)
     const char *ca_file = table_driver_setting(login, "tls_CAfile", NULL);
     const char *ca_path = table_driver_setting(login, "tls_CApath", NULL);
     const char *ciphers = table_driver_setting(login, "tls_ciphers", NULL);
+    unsigned no = 0;
 
+    /* Else a server may ask for any file that we can read. */
+    (void)mysql_options(mysql, MYSQL_OPT_LOCAL_INFILE, &no);
     (void)mysql_options(mysql, MYSQL_OPT_CONNECT_TIMEOUT, &timeout);
     (void)mysql_options(mysql, MYSQL_OPT_READ_TIMEOUT, &timeout);
     (void)mysql_options(mysql, MYSQL_OPT_WRITE_TIMEOUT, &timeout);

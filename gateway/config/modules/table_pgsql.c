@@ -193,12 +193,19 @@ query(void *state, const char *statement, table_driver_row *row, void *context, 
         if ((result = PQgetResult(pg)) == NULL) {
             return PQstatus(pg) != CONNECTION_OK ? DRIVER_BROKEN : verdict;
         }
-        if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        ExecStatusType status = PQresultStatus(result);
+        if (status == PGRES_COPY_OUT || status == PGRES_COPY_IN || status == PGRES_COPY_BOTH) {
+            /* libpq would give this result again and again until somebody copies. */
+            (void)snprintf(why, TABLE_DRIVER_WHY_MAX, "the query copies instead of giving rows");
+            PQclear(result);
+            return DRIVER_BROKEN;
+        }
+        if (status == PGRES_TUPLES_OK) {
             stopped = stopped || give_rows(result, row, context) != 0;
         } else {
             (void)snprintf(why, TABLE_DRIVER_WHY_MAX, "%s",
-                           PQresultStatus(result) == PGRES_COMMAND_OK ? "the query gives no rows"
-                                                                      : PQresultErrorMessage(result));
+                           status == PGRES_COMMAND_OK ? "the query gives no rows"
+                                                      : PQresultErrorMessage(result));
             verdict = DRIVER_FAILED;
         }
         PQclear(result);
