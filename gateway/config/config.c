@@ -208,6 +208,11 @@ take_setting(void *context, const struct config_setting *setting)
         reading->worst = r != 0 ? r : reading->worst;
         return reading->collects ? 0 : r;
     }
+    if (config_is_read_only(setting->name)) {
+        (void)buf_printf(reading->why, "%s:%d: warning: read-only parameter assignment: %.*s=%.*s\n",
+                         reading->path, setting->number, BYTES_FMT(setting->name), BYTES_FMT(setting->value));
+        return 0;
+    }
     warn_of_mended(reading, setting);
     warn_of_duplicate(reading, setting->name, setting->value, setting->number);
     return config_set(reading->config, setting->name, setting->value, setting->number);
@@ -327,6 +332,9 @@ make_view(struct config *config, const struct config_service *service, struct co
         r = config_set(view, bytes_str(config->variables[i].name), bytes_str(config->variables[i].raw), 0);
     }
     for (size_t i = 0; r == 0 && i < service->override_count; i++) {
+        if (config_is_read_only(bytes_str(service->overrides[i].name))) {
+            continue;
+        }
         r = config_set(view, bytes_str(service->overrides[i].name), bytes_str(service->overrides[i].value),
                        service->line);
     }

@@ -164,6 +164,19 @@ config_read_settings(const char *path, config_setting_visitor *visit, void *cont
     return r;
 }
 
+bool
+config_is_read_only(struct bytes name)
+{
+    static const char *const NAMES[] = {"process_id", "process_name", "service_name"};
+
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        if (bytes_equal(name, bytes_str(NAMES[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct config_variable *
 find_variable(struct config *config, const char *name)
 {

@@ -34,6 +34,8 @@ int config_read_settings(const char *path, config_setting_visitor *visit, void *
 /* The right name of a parameter that is misspelt in widely copied examples; NULL when it is not one of those.
  */
 const char *config_right_name(struct bytes name);
+/* service_name and its kin are what the process is; setting them has no effect. */
+bool config_is_read_only(struct bytes name);
 /* "nombre_servicio_time_limit" is how a guide prints "<service>_time_limit": the value goes to every pipe and
  * spawn service without one of its own. Before the views are made. GW_ERR_NOMEM, GW_ERR_LIMIT. */
 int config_spread_time_limit(struct config *config, const char *path, struct buf *why_r);

@@ -257,6 +257,8 @@ test_warnings(void)
          "main.cf:2: warning: inet_interfaces: #comment"},
         {"compatibility_level = 3.6\nmyorigin = $ myhostname\n",
          "main.cf:2: warning: myorigin: a blank between $ and a name is left out"},
+        {"compatibility_level = 3.6\nservice_name = x\n",
+         "main.cf:2: warning: read-only parameter assignment: service_name=x"},
         {"  compatibility_level = 3.6\n", "main.cf:1: warning: logical line must not start with whitespace"},
         {"compatibility_level = 3.6\nprogram_directory = /x\n",
          "main.cf:2: warning: unused parameter: program_directory; taken as daemon_directory"},

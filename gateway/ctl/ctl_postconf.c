@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "config/config_mend.h"
 #include "config/pid_file.h"
 #include "config/table.h"
 #include "ctl/ctl_edit.h"
@@ -259,7 +260,9 @@ show(struct postconf *pc, char mode, const struct postconf_settings *overrides, 
         postconf_read_main(pc);
     }
     for (size_t i = 0; i < overrides->count; i++) {
-        postconf_settings_put(pc->arena, &pc->main, bytes_str(overrides->list[i].name),
+        struct bytes name = bytes_str(overrides->list[i].name);
+
+        postconf_settings_put(pc->arena, config_is_read_only(name) ? &pc->read_only : &pc->main, name,
                               bytes_str(overrides->list[i].value));
     }
     postconf_read_master(pc, mode != 'p');

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "config/config_mend.h"
 #include "config/main_cf.h"
 #include "ctl/ctl_postconf_private.h"
 
@@ -200,13 +201,14 @@ postconf_take_options(struct arena *arena, struct postconf_row *row)
 {
     struct bytes name, value;
 
-    row->own = (struct postconf_settings){0};
+    row->own = row->read_only = (struct postconf_settings){0};
     for (size_t i = 0; i + 1 < row->argument_count && row->argument[i][0] == '-' &&
                        row->argument[i][1] != '\0' && strcmp(row->argument[i], "--") != 0;
          i++) {
         if (strcmp(row->argument[i], "-o") == 0 &&
             config_split_setting(bytes_str(row->argument[++i]), &name, &value) == 0) {
-            postconf_settings_put(arena, &row->own, name, value);
+            postconf_settings_put(arena, config_is_read_only(name) ? &row->read_only : &row->own, name,
+                                  value);
         }
     }
 }

@@ -72,7 +72,8 @@ take_setting(void *context, const struct config_setting *setting)
         postconf_warn("%s/main.cf, line %d: blank between $ and a name: %.*s", pc->directory, setting->number,
                       BYTES_FMT(setting->line));
     }
-    postconf_settings_put(pc->arena, &pc->main, setting->name, setting->value);
+    postconf_settings_put(pc->arena, config_is_read_only(setting->name) ? &pc->read_only : &pc->main,
+                          setting->name, setting->value);
     return 0;
 }
 
@@ -333,9 +334,19 @@ postconf_show_params(struct postconf *pc, char *const *names)
     }
 }
 
+static void
+flag_read_only(const struct postconf *pc, const char *file, const struct postconf_settings *settings)
+{
+    for (size_t i = 0; i < settings->count; i++) {
+        postconf_warn("%s/%s: read-only parameter assignment: %s=%s", pc->directory, file,
+                      settings->list[i].name, settings->list[i].value);
+    }
+}
+
 void
 postconf_flag_unused_main(const struct postconf *pc)
 {
+    flag_read_only(pc, "main.cf", &pc->read_only);
     for (size_t i = 0; i < pc->main.count; i++) {
         const struct postconf_setting *setting = &pc->main.list[i];
 
@@ -352,6 +363,7 @@ postconf_flag_unused_master(const struct postconf *pc)
     for (size_t i = 0; i < pc->rows.count; i++) {
         const struct postconf_settings *own = &pc->rows.list[i].own;
 
+        flag_read_only(pc, "master.cf", &pc->rows.list[i].read_only);
         for (size_t k = 0; k < own->count; k++) {
             if (!own->list[k].used && postconf_find_param(pc, bytes_str(own->list[k].name)) == NULL) {
                 postconf_warn("%s/master.cf: unused parameter: %s=%s", pc->directory, own->list[k].name,

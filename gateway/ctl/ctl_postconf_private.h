@@ -44,6 +44,7 @@ struct postconf_row {
     char **argument;
     size_t argument_count;
     struct postconf_settings own; /* by -o */
+    struct postconf_settings read_only;
 };
 
 struct postconf_rows {
@@ -65,6 +66,7 @@ struct postconf {
     unsigned classes;
     struct config *defaults; /* config_default() of this machine and main.cf */
     struct postconf_settings main;
+    struct postconf_settings read_only; /* of main.cf: told, and nothing else */
     struct postconf_rows rows;
     struct postconf_param *params;
     size_t param_count, param_room;

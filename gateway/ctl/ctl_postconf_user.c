@@ -213,13 +213,21 @@ static void
 scan_classes(struct scan *scan, const struct postconf_settings *settings)
 {
     const char *classes = postconf_settings_find(settings, BYTES_LIT("smtpd_restriction_classes"));
-    struct bytes rest = bytes_str(classes), word;
+    struct bytes rest, word;
+    struct buf value;
 
+    if (classes == NULL) {
+        return;
+    }
+    buf_init(&value, CONFIG_LINE_MAX);
+    postconf_expand(scan->pc, classes, scan->own, &value);
+    rest = bytes_buf(&value);
     while (bytes_next_token(&rest, ", \t\r\n", &word)) {
         if (!use_name(scan, word)) {
             warn_undefined(scan, word);
         }
     }
+    buf_free(&value);
 }
 
 /* Names in the values of some parameters mean something at run time only. */

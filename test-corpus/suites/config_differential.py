@@ -107,7 +107,7 @@ def level(stderr, home):
     """The warnings as a set: Postfix walks hash tables, and reads a file more than once."""
     lines = set()
     for line in stderr.decode("utf-8", "replace").replace(home, "HOME").splitlines():
-        line = re.sub(r"^\S*/", "", line)
+        line = re.sub(r"^\S*/", "", line).replace("fatal: dictionary mail_dict: macro", "fatal: macro")
         if "duplicate entry" in line:
             line = re.sub("[^ -~]", "??", line.lower())  # texthash: tells the folded key here, in UTF-8
         line = line.replace("/dev/stdin", "stdin")
