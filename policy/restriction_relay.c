@@ -346,7 +346,7 @@ check_listed(struct restriction_run *run, enum restriction_subject subject, stru
     if (router_is_routed(router, address) && (r = router_unroute(router, address, &straight)) == 0) {
         address = bytes_buf(&straight);
     }
-    r = r == 0 ? router_is_returned(router, address, &text) : r;
+    r = r == 0 ? router_is_returned(router, run->facts->sender, address, &text) : r;
     step = r < 0    ? refuse_lookup(run)
            : r == 1 ? refuse_returned(run, subject, bytes_buf(&text))
                     : check_user(run, subject, address);

@@ -308,6 +308,22 @@ is_in(struct router *router, struct table_list *list, struct bytes address, bool
     return r == 0 ? 1 : r == GW_ERR_NOTFOUND ? 0 : GW_ERR_TEMP;
 }
 
+/* Every host has them (RFC 5321 section 4.5.1; bounces come from the other two). */
+static bool
+is_of_the_system(const struct router *router, struct bytes address)
+{
+    const char *const names[] = {"postmaster", "MAILER-DAEMON",
+                                 config_str(router->view, P_double_bounce_sender)};
+    struct bytes local, domain;
+    bool any = false;
+
+    address_split(address, &local, &domain);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        any = any || bytes_equal_nocase(local, bytes_str(names[i]));
+    }
+    return any;
+}
+
 int
 router_recipient_exists(struct router *router, struct bytes address, enum address_class class)
 {
@@ -320,7 +336,8 @@ router_recipient_exists(struct router *router, struct bytes address, enum addres
                                                               : NULL;
     int r = 0;
 
-    if (class == CLASS_DEFAULT || (class != CLASS_VIRTUAL_ALIAS && table_list_is_empty(own))) {
+    if (class == CLASS_DEFAULT || (class != CLASS_VIRTUAL_ALIAS && table_list_is_empty(own)) ||
+        (local && is_of_the_system(router, address))) {
         return 1;
     }
     /* An address that is rewritten to another exists, whatever its own table says. */
@@ -328,61 +345,4 @@ router_recipient_exists(struct router *router, struct bytes address, enum addres
         r = is_in(router, rewriting[i], address, local);
     }
     return r == 0 && own != NULL ? is_in(router, own, address, local) : r;
-}
-
-/* Without a domain, "host!user" means user@host and "user%host" too (rewrite_tree() of trivial-rewrite). */
-static void
-split_routed(const struct config *view, struct bytes address, struct bytes *local_r, struct bytes *domain_r)
-{
-    ptrdiff_t bang = bytes_index(address, '!'), percent = bytes_rindex(address, '%');
-
-    if (bang > 0 && config_bool(view, P_swap_bangpath)) {
-        *domain_r = bytes_sub(address, 0, (size_t)bang);
-        *local_r = bytes_sub(address, (size_t)bang + 1, address.n);
-    } else if (percent > 0 && config_bool(view, P_allow_percent_hack)) {
-        *local_r = bytes_sub(address, 0, (size_t)percent);
-        *domain_r = bytes_sub(address, (size_t)percent + 1, address.n);
-    }
-}
-
-int
-router_canonical_form(struct router *router, struct bytes address, struct buf *out)
-{
-    const struct config *view = router->view;
-    struct bytes local, domain;
-    int r;
-
-    address_split(address, &local, &domain);
-    if (domain.n == 0) {
-        split_routed(view, address, &local, &domain);
-    }
-    while (domain.n > 0 && domain.p[domain.n - 1] == '.') {
-        domain.n--;
-    }
-    if (local.n == 0 && domain.n == 0) {
-        return GW_ERR_SYNTAX;
-    }
-    if ((r = buf_append_bytes(out, local)) != 0) {
-        return r;
-    }
-    if (domain.n == 0) {
-        return config_bool(view, P_append_at_myorigin) ? buf_printf(out, "@%s", config_str(view, P_myorigin))
-                                                       : 0;
-    }
-    if (!address_is_literal(domain) && !address_is_hostname(domain)) {
-        return GW_ERR_SYNTAX;
-    }
-    size_t at = out->n + 1;
-    r = buf_append_byte(out, '@');
-    r = r == 0 ? buf_append_bytes(out, domain) : r;
-    if (r == 0) {
-        ascii_lower(out->p + at, out->n - at);
-        bool single = bytes_index(domain, '.') < 0 && domain.p[0] != '[';
-        const char *append = config_str(view, P_append_dot_mydomain);
-
-        if (single && strcmp(append, "yes") == 0) {
-            r = buf_printf(out, ".%s", config_str(view, P_mydomain));
-        }
-    }
-    return r;
 }

@@ -23,9 +23,19 @@ int router_class(struct router *router, struct bytes domain, enum address_class 
 /* Whether the recipient exists in its class's table. 1 yes (or the class has no table), 0 no, GW_ERR_TEMP. */
 int router_recipient_exists(struct router *router, struct bytes address, enum address_class class);
 /* trivial-rewrite(8): "user" gets @$myorigin, "user@host" .$mydomain, "host!user" and "user%host" become
- * user@host (append_at_myorigin, append_dot_mydomain, swap_bangpath, allow_percent_hack); the domain is
- * lowered. GW_ERR_SYNTAX. */
+ * user@host (append_at_myorigin, append_dot_mydomain, swap_bangpath, allow_percent_hack), "user@192.0.2.1"
+ * and "user@" addresses of hosts (resolve_numeric_domain, resolve_null_domain). Case stays. GW_ERR_SYNTAX. */
 int router_canonical_form(struct router *router, struct bytes address, struct buf *out);
+/* False: MAIL and RCPT refuse the address for its form alone (501). */
+bool router_accepts(const struct router *router, struct bytes address);
+
+/* Whose names the addresses in a message's header are: nobody's that we know, ours, or those of
+ * remote_header_rewrite_domain. */
+enum header_context { HEADER_UNTOUCHED, HEADER_LOCAL, HEADER_REMOTE };
+/* The same for an address of a header field, which may be any text: nothing is refused. is_one_name: it was a
+ * quoted name without a host, in which %, ! and @ mean nothing. 0, GW_ERR_LIMIT, GW_ERR_NOMEM. */
+int router_header_form(const struct router *router, enum header_context context, struct bytes address,
+                       bool is_one_name, struct buf *out);
 
 /* True: the local part asks for a further way (user%other, other!user, user@other) and swap_bangpath or
  * allow_percent_hack or resolve_dequoted_address let it. */
@@ -49,12 +59,17 @@ int router_rewrite(struct router *router, struct bytes address, enum address_pla
 bool router_rewrites(const struct router *router, enum address_place place);
 
 typedef int router_add(void *context, struct bytes address);
-/* virtual_alias_maps, recursive (virtual_alias_recursion_limit, virtual_alias_expansion_limit): calls add for
- * each. GW_ERR_LIMIT, GW_ERR_TEMP, or what add returned. */
+/* virtual_alias_maps, recursive: calls add for each. GW_ERR_EXISTS: an alias leads back to itself;
+ * GW_ERR_LIMIT: over virtual_alias_recursion_limit, virtual_alias_expansion_limit or
+ * virtual_alias_address_length_limit; GW_ERR_TEMP, or what add returned. */
 int router_expand(struct router *router, struct bytes address, router_add *add, void *context);
 /* The recipients that a canonical address leads to: router_rewrite(), router_expand(), and the same of what
  * recipient_bcc_maps says of it. */
 int router_recipients(struct router *router, struct bytes canonical, router_add *add, void *context);
+/* Adds a recipient to an envelope, but once: the same from the same RCPT TO is not repeated, among the first
+ * duplicate_filter_limit. GW_ERR_FULL: the envelope is full; GW_ERR_NOMEM. */
+int router_add_recipient(const struct router *router, struct envelope *envelope,
+                         const struct recipient *recipient);
 /* What is done to an envelope once all of it is known: the sender in canonical form and rewritten, and the
  * recipients that always_bcc and sender_bcc_maps add. 0, GW_ERR_TEMP, GW_ERR_LIMIT, GW_ERR_NOMEM. */
 int router_finish_envelope(struct router *router, struct envelope *envelope);
@@ -66,8 +81,8 @@ struct route {
 };
 /* transport_maps, relayhost, sender_dependent_relayhost_maps, mydestination ... for one recipient. */
 int router_route(struct router *router, struct bytes sender, struct bytes recipient, struct route *route_r);
-/* Whether relocated_maps or transport_maps return mail for the recipient: 1, and text is what the error
- * transport would say ("5.1.6 User has moved to new@example.org"); 0; GW_ERR_TEMP. */
-int router_is_returned(struct router *router, struct bytes recipient, struct buf *text);
+/* Whether relocated_maps or transport_maps return this sender's mail for the recipient: 1, and text is what
+ * the error transport would say ("5.1.6 User has moved to new@example.org"); 0; GW_ERR_TEMP. */
+int router_is_returned(struct router *router, struct bytes sender, struct bytes recipient, struct buf *text);
 
 #endif

@@ -152,6 +152,9 @@ test_forms(void)
         {"append_at_myorigin = no\n", "user", "user", NULL},
         {"append_dot_mydomain = yes\n", "user@host", "user@host.ours.test", NULL},
         {"myorigin = example.net\n", "user", "user@example.net", NULL},
+        {"append_dot_mydomain = yes\n", "user@host.", "user@host", NULL},
+        {"resolve_numeric_domain = yes\n", "user@192.0.2.1", "user@[192.0.2.1]", NULL},
+        {"resolve_null_domain = yes\n", "user@", "user@gw.ours.test", NULL},
         {"", "user%other.test@ours.test", "user%other.test@ours.test", "user@other.test"},
         {"", "user%a.test%ours.test@gw.ours.test", NULL, "user@a.test"},
         {"", "other.test!user@ours.test", NULL, "user@other.test"},
@@ -201,6 +204,11 @@ test_returned(void)
         {"transport_maps = inline:{ {old.test = error:closed} }\n", "x@old.test", 1, "closed"},
         {"transport_maps = inline:{ {old.test = smtp:[a]} }\n", "x@old.test", 0, ""},
         {"transport_maps = fail:x\n", "x@old.test", GW_ERR_TEMP, ""},
+        {"sender_dependent_default_transport_maps = inline:{ {<> = error:5.7.1 not from nobody} }\n",
+         "x@y.test", 1, "5.7.1 not from nobody"},
+        {"sender_dependent_default_transport_maps = inline:{ {nobody = error:5.7.1 no} }\n"
+         "empty_address_default_transport_maps_lookup_key = nobody\n",
+         "x@y.test", 1, "5.7.1 no"},
     };
 
     for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
@@ -208,7 +216,9 @@ test_returned(void)
         struct buf text;
 
         buf_init(&text, 4096);
-        int r = router == NULL ? -1 : router_is_returned(router, bytes_str(CASES[i].address), &text);
+        int r = router == NULL
+                    ? -1
+                    : router_is_returned(router, bytes_of(NULL, 0), bytes_str(CASES[i].address), &text);
         complain(CASES[i].main_cf, CASES[i].address, r == CASES[i].r ? 0 : 1, buf_str(&text), CASES[i].text);
         buf_free(&text);
         free_router(&router);
@@ -255,6 +265,18 @@ test_envelope(void)
         {"virtual_alias_maps = inline:{ a@b.test=c@d.test }\n", "s@x.test", "a+1@b.test", "c+1@d.test",
          "s@x.test: c+1@d.test"},
         {"", "s@x.test", "user%other.test@ours.test", "user@other.test", "s@x.test: user@other.test"},
+        {"", "s@x.test", "@ours.test", "MAILER-DAEMON@ours.test", "s@x.test: MAILER-DAEMON@ours.test"},
+        {"empty_address_recipient = nobody\n", "s@x.test", "@ours.test", "nobody@ours.test",
+         "s@x.test: nobody@ours.test"},
+        {"", "s@x.test", "@foreign.test", "@foreign.test", "s@x.test: @foreign.test"},
+        {"virtual_alias_maps = inline:{ {a@b.test = a@b.test, c@d.test} }\n", "s@x.test", "a@b.test",
+         "a@b.test c@d.test", "s@x.test: a@b.test c@d.test"},
+        {"virtual_alias_maps = inline:{ {list-request@b.test = l@d.test} {a@b.test = c@d.test} }\n",
+         "s@x.test", "a-request@b.test", "a-request@b.test", "s@x.test: a-request@b.test"},
+        {"owner_request_special = no\nvirtual_alias_maps = inline:{ {a@b.test = c@d.test} }\n", "s@x.test",
+         "a-request@b.test", "c-request@d.test", "s@x.test: c-request@d.test"},
+        {"always_bcc = x@y.test\nsender_bcc_maps = inline:{ {s@x.test = x@y.test, X@Y.test} }\n", "s@x.test",
+         "a@b.test", "a@b.test", "s@x.test: a@b.test x@y.test"},
     };
 
     for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
@@ -269,7 +291,9 @@ test_envelope(void)
         r = r == 0 ? router_recipients(router, bytes_str(CASES[i].recipient), collect, &out) : r;
         complain(CASES[i].main_cf, CASES[i].recipient, r, buf_str(&out), CASES[i].recipients);
         for (rest = bytes_buf(&out); r == 0 && bytes_next_token(&rest, " ", &word);) {
-            r = envelope_add_recipient(envelope, word, word, NOTIFY_DEFAULT, bytes_of(NULL, 0));
+            const struct recipient recipient = {.address = word, .original = word};
+
+            r = router_add_recipient(router, envelope, &recipient);
         }
         r = r == 0 ? envelope_set_sender(envelope, bytes_str(CASES[i].sender)) : r;
         r = r == 0 ? router_finish_envelope(router, envelope) : r;
@@ -285,6 +309,83 @@ test_envelope(void)
         envelope_free(&envelope);
         free_router(&router);
     }
+}
+
+/* Aliases without an end: what kind of trouble it is. */
+static void
+test_endless(void)
+{
+    static const struct {
+        const char *main_cf, *address;
+        int r;
+    } CASES[] = {
+        {"virtual_alias_maps = inline:{ a@b.test=b@b.test, b@b.test=A@b.test }\n", "a@b.test", GW_ERR_EXISTS},
+        {"virtual_alias_maps = inline:{ {a@b.test = x@y.test, b@b.test} {b@b.test = c@b.test} {c@b.test = "
+         "b@b.test} }\n",
+         "a@b.test", GW_ERR_EXISTS},
+        {"virtual_alias_maps = inline:{ a@b.test=a+x@b.test }\n", "a@b.test", GW_ERR_LIMIT}, /* ever longer */
+        {"virtual_alias_maps = inline:{ a@b.test=b@b.test, b@b.test=c@b.test "
+         "}\nvirtual_alias_recursion_limit = 1\n",
+         "a@b.test", GW_ERR_LIMIT},
+        {"virtual_alias_maps = inline:{ {a@b.test = b@b.test c@b.test} }\nvirtual_alias_expansion_limit = "
+         "2\n",
+         "a@b.test", GW_ERR_LIMIT},
+        {"virtual_alias_maps = inline:{ a@b.test=longer@b.test }\nvirtual_alias_address_length_limit = 10\n",
+         "a@b.test", GW_ERR_LIMIT},
+        {"virtual_alias_maps = fail:x\n", "a@b.test", GW_ERR_TEMP},
+    };
+
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct router *router = make_router(CASES[i].main_cf);
+        struct buf out;
+
+        buf_init(&out, 1 << 20);
+        int r = router == NULL ? GW_ERR_CONFIG
+                               : router_recipients(router, bytes_str(CASES[i].address), collect, &out);
+        complain(CASES[i].main_cf, CASES[i].address, r == CASES[i].r ? 0 : r, "", "");
+        buf_free(&out);
+        free_router(&router);
+    }
+}
+
+/* What MAIL and RCPT refuse unseen, and who exists although no table says so. */
+static void
+test_accepted(void)
+{
+    static const struct {
+        const char *main_cf, *address;
+        bool accepted;
+    } CASES[] = {
+        {"", "a@b.test", true},
+        {"", "a", true},
+        {"", "", true},
+        {"", "-a@b.test", false},
+        {"allow_min_user = yes\n", "-a@b.test", true},
+        {"", "a@", false},
+        {"resolve_null_domain = yes\n", "a@", true},
+        {"", "a@192.0.2.1", false},
+        {"resolve_numeric_domain = yes\n", "a@192.0.2.1", true},
+        {"", "a@[192.0.2.1]", true},
+    };
+
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct router *router = make_router(CASES[i].main_cf);
+
+        complain(CASES[i].main_cf, CASES[i].address,
+                 router != NULL && router_accepts(router, bytes_str(CASES[i].address)) == CASES[i].accepted
+                     ? 0
+                     : 1,
+                 "", "");
+        free_router(&router);
+    }
+    struct router *router = make_router("local_recipient_maps = inline:{ user=1 }\n");
+    const char *const system[] = {"postmaster@ours.test", "Mailer-Daemon@ours.test",
+                                  "double-bounce@ours.test", "user@ours.test"};
+    for (size_t i = 0; router != NULL && i < sizeof(system) / sizeof(system[0]); i++) {
+        CHECK(router_recipient_exists(router, bytes_str(system[i]), CLASS_LOCAL) == 1);
+    }
+    CHECK(router != NULL && router_recipient_exists(router, BYTES_LIT("post@ours.test"), CLASS_LOCAL) == 0);
+    free_router(&router);
 }
 
 static void
@@ -320,6 +421,8 @@ main(void)
     test_forms();
     test_returned();
     test_envelope();
+    test_endless();
+    test_accepted();
     test_mistakes();
     (void)snprintf(path, sizeof(path), "%s/main.cf", directory);
     (void)unlink(path);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "message/address.h"
 #include "policy/route_internal.h"
 
 enum { ADDRESS_BUF = 4096 };
@@ -18,18 +19,40 @@ struct expansion {
     router_add *add;
     void *context;
     int64_t left; /* addresses that may still be made */
-    int64_t deepest;
+    int64_t deepest, longest;
 };
 
-static int
-expand(struct expansion *e, struct bytes address, int64_t depth)
+/* What an address came from, up to the one that the client gave. */
+struct ancestor {
+    struct bytes address;
+    const struct ancestor *of;
+    int64_t depth;
+};
+
+static bool
+is_ancestor(const struct ancestor *from, struct bytes address)
 {
+    for (; from != NULL; from = from->of) {
+        if (bytes_equal_nocase(from->address, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+expand(struct expansion *e, struct bytes address, const struct ancestor *of)
+{
+    const struct ancestor self = {address, of, of == NULL ? 0 : of->depth + 1};
     struct table_hit hit = {0};
     struct bytes rest, word;
     struct buf next;
     int r;
 
-    if (depth > e->deepest || --e->left < 0) {
+    if (is_ancestor(of, address)) {
+        return GW_ERR_EXISTS;
+    }
+    if (self.depth > e->deepest || --e->left < 0 || (int64_t)address.n > e->longest) {
         return GW_ERR_LIMIT;
     }
     buf_init(&hit.value, TABLE_VALUE_MAX);
@@ -49,7 +72,7 @@ expand(struct expansion *e, struct bytes address, int64_t depth)
         } else if (bytes_equal_nocase(bytes_buf(&next), address)) {
             r = e->add(e->context, address);
         } else {
-            r = expand(e, bytes_buf(&next), depth + 1);
+            r = expand(e, bytes_buf(&next), &self);
         }
     }
 out:
@@ -65,10 +88,11 @@ router_expand(struct router *router, struct bytes address, router_add *add, void
                           .add = add,
                           .context = context,
                           .left = config_int(router->view, P_virtual_alias_expansion_limit),
-                          .deepest = config_int(router->view, P_virtual_alias_recursion_limit)};
+                          .deepest = config_int(router->view, P_virtual_alias_recursion_limit),
+                          .longest = config_int(router->view, P_virtual_alias_address_length_limit)};
 
     return router->maps_nothing || table_list_is_empty(router->virtual_alias) ? add(context, address)
-                                                                              : expand(&e, address, 0);
+                                                                              : expand(&e, address, NULL);
 }
 
 /* Rewrites and expands; *rewritten is the address in between. */
@@ -122,16 +146,37 @@ add_copies_for(struct router *router, struct table_list *list, struct bytes addr
     return r;
 }
 
+/* Mail for nobody at a domain of ours goes to empty_address_recipient. 1: straight holds the new address. */
+static int
+name_nobody(struct router *router, struct bytes address, struct buf *straight)
+{
+    struct bytes local, domain;
+    enum address_class class;
+    int r;
+
+    address_split(address, &local, &domain);
+    if (local.n > 0 || (r = router_class(router, domain, &class)) != 0 || class != CLASS_LOCAL) {
+        return local.n > 0 || r == 0 ? 0 : r;
+    }
+    r = buf_printf(straight, "%s", config_str(router->view, P_empty_address_recipient));
+    r = r == 0 ? buf_append_bytes(straight, address) : r;
+    return r == 0 ? 1 : r;
+}
+
 int
 router_recipients(struct router *router, struct bytes canonical, router_add *add, void *context)
 {
     struct buf rewritten, straight;
-    int r = 0;
+    int r;
 
     buf_init(&rewritten, ADDRESS_BUF);
     buf_init(&straight, ADDRESS_BUF);
-    if (router_is_routed(router, canonical) && (r = router_unroute(router, canonical, &straight)) == 0) {
+    if (router_is_routed(router, canonical)) {
+        r = router_unroute(router, canonical, &straight);
         canonical = bytes_buf(&straight);
+    } else if ((r = name_nobody(router, canonical, &straight)) == 1) {
+        canonical = bytes_buf(&straight);
+        r = 0;
     }
     r = r == 0 ? rewrite_and_expand(router, canonical, &rewritten, add, context) : r;
     r = r == 0 ? add_copies_for(router, router->recipient_bcc, bytes_buf(&rewritten), add, context) : r;
@@ -140,10 +185,38 @@ router_recipients(struct router *router, struct bytes canonical, router_add *add
     return r;
 }
 
-static int
-add_to_envelope(void *context, struct bytes address)
+int
+router_add_recipient(const struct router *router, struct envelope *envelope,
+                     const struct recipient *recipient)
 {
-    return envelope_add_recipient(context, address, address, NOTIFY_DEFAULT, bytes_of(NULL, 0));
+    int64_t limit = config_int(router->view, P_duplicate_filter_limit);
+
+    for (size_t i = 0; i < envelope->recipient_count && (limit == 0 || (int64_t)i < limit); i++) {
+        const struct recipient *one = &envelope->recipients[i];
+
+        if (bytes_equal_nocase(one->address, recipient->address) &&
+            bytes_equal_nocase(one->original, recipient->original) && one->notify == recipient->notify &&
+            bytes_equal(one->dsn_orcpt, recipient->dsn_orcpt)) {
+            return 0;
+        }
+    }
+    int r = envelope_add_recipient(envelope, recipient->address, recipient->original, recipient->notify,
+                                   recipient->dsn_orcpt);
+    return r == GW_ERR_LIMIT ? GW_ERR_FULL : r;
+}
+
+struct copies {
+    const struct router *router;
+    struct envelope *envelope;
+};
+
+static int
+add_copy_to_envelope(void *context, struct bytes address)
+{
+    const struct copies *copies = context;
+    const struct recipient recipient = {.address = address, .original = address};
+
+    return router_add_recipient(copies->router, copies->envelope, &recipient);
 }
 
 static int
@@ -169,15 +242,17 @@ int
 router_finish_envelope(struct router *router, struct envelope *envelope)
 {
     struct bytes rest = bytes_str(config_str(router->view, P_always_bcc)), word;
+    struct copies copies = {router, envelope};
     int r = 0;
 
     if (envelope->sender.n > 0) {
         r = rewrite_sender(router, envelope);
-        r = r == 0 ? add_copies_for(router, router->sender_bcc, envelope->sender, add_to_envelope, envelope)
-                   : r;
+        r = r == 0
+                ? add_copies_for(router, router->sender_bcc, envelope->sender, add_copy_to_envelope, &copies)
+                : r;
     }
     while (r == 0 && !router->maps_nothing && bytes_next_token(&rest, ", \t", &word)) {
-        r = add_copy(router, word, add_to_envelope, envelope);
+        r = add_copy(router, word, add_copy_to_envelope, &copies);
     }
     return r;
 }

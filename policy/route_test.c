@@ -141,13 +141,15 @@ test_canonical_form(void)
         const char *address, *expected; /* NULL: refused */
     } CASES[] = {
         {"user", "user@gw.ours.test"},
-        {"User@Other.TEST", "User@other.test"},
+        {"User@Other.TEST", "User@Other.TEST"},
         {"user@other.test.", "user@other.test"},
-        {"user@", "user@gw.ours.test"},
+        {"user@", NULL}, /* resolve_null_domain = no */
+        {"user@192.0.2.1", NULL},
+        {"user@other.test..", NULL},
         {"a b@other.test", "a b@other.test"},
         {"a@b@other.test", "a@b@other.test"},
         {"x@[192.0.2.1]", "x@[192.0.2.1]"},
-        {"x@[IPv6:2001:DB8::1]", "x@[ipv6:2001:db8::1]"},
+        {"x@[IPv6:2001:DB8::1]", "x@[IPv6:2001:DB8::1]"},
         {"", NULL},
         {"x@bad..test", NULL},
         {"x@-bad.test", NULL},

@@ -36,9 +36,10 @@ apply(struct route *route, struct bytes value)
 }
 
 static int
-find_for_sender(struct router *router, struct table_list *list, struct bytes sender, struct table_hit *hit)
+find_for_sender(struct router *router, struct table_list *list, struct bytes sender, enum param null_param,
+                struct table_hit *hit)
 {
-    struct bytes null_key = bytes_str(config_str(router->view, P_empty_address_relayhost_maps_lookup_key));
+    struct bytes null_key = bytes_str(config_str(router->view, null_param));
 
     return table_list_is_empty(list)
                ? GW_ERR_NOTFOUND
@@ -50,7 +51,8 @@ find_for_sender(struct router *router, struct table_list *list, struct bytes sen
 static int
 default_transport(struct router *router, struct bytes sender, struct route *route, struct table_hit *hit)
 {
-    int r = find_for_sender(router, router->sender_transport, sender, hit);
+    int r = find_for_sender(router, router->sender_transport, sender,
+                            P_empty_address_default_transport_maps_lookup_key, hit);
 
     apply(route, bytes_str(config_str(router->view, P_default_transport)));
     if (r == 0 && !bytes_equal_nocase(bytes_buf(&hit->value), BYTES_LIT("DUNNO"))) {
@@ -70,7 +72,8 @@ off_host(struct router *router, struct bytes sender, struct bytes domain, struct
     if (route->nexthop[0] != '\0') {
         return 0;
     }
-    r = find_for_sender(router, router->sender_relayhost, sender, hit);
+    r = find_for_sender(router, router->sender_relayhost, sender, P_empty_address_relayhost_maps_lookup_key,
+                        hit);
     if (r != 0 && r != GW_ERR_NOTFOUND) {
         return r;
     }
@@ -144,6 +147,12 @@ router_route(struct router *router, struct bytes sender, struct bytes recipient,
     if (domain.n > 0 && (r = router_class(router, domain, &route_r->class)) != 0) {
         return r;
     }
+    if (route_r->class == CLASS_LOCAL &&
+        bytes_equal_nocase(local, bytes_str(config_str(router->view, P_double_bounce_sender)))) {
+        /* What cannot be returned ends here, also where local delivery is not set up. */
+        apply(route_r, BYTES_LIT("discard:undeliverable postmaster notification discarded"));
+        return 0;
+    }
     buf_init(&hit.value, TABLE_VALUE_MAX);
     if ((r = find_relocated(router, recipient, route_r, &hit)) != GW_ERR_NOTFOUND) {
         buf_free(&hit.value);
@@ -174,19 +183,23 @@ router_route(struct router *router, struct bytes sender, struct bytes recipient,
                        (int)(domain.n < sizeof(route_r->nexthop) ? domain.n : sizeof(route_r->nexthop) - 1),
                        domain.p);
     }
+    if (bytes_equal_nocase(bytes_str(route_r->nexthop), domain)) {
+        ascii_lower((uint8_t *)route_r->nexthop, domain.n); /* one destination, however it is written */
+    }
     return r;
 }
 
 int
-router_is_returned(struct router *router, struct bytes recipient, struct buf *text)
+router_is_returned(struct router *router, struct bytes sender, struct bytes recipient, struct buf *text)
 {
     struct route route;
     int r;
 
-    if (table_list_is_empty(router->relocated) && table_list_is_empty(router->transport)) {
+    if (table_list_is_empty(router->relocated) && table_list_is_empty(router->transport) &&
+        table_list_is_empty(router->sender_transport)) {
         return 0;
     }
-    if ((r = router_route(router, bytes_of(NULL, 0), recipient, &route)) != 0) {
+    if ((r = router_route(router, sender, recipient, &route)) != 0) {
         return GW_ERR_TEMP;
     }
     if (strcmp(route.transport, "error") != 0 || route.class == CLASS_VIRTUAL_ALIAS) {

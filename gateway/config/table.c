@@ -65,7 +65,7 @@ struct table {
     const struct table_type *type;
     void *state;
     char *spec;
-    bool fold, pattern, speaks;
+    bool fold, pattern, speaks, keep_lists;
     unsigned slot;             /* of the keeper; 0: looked up here */
     struct table_cache *cache; /* NULL: none */
 };
@@ -177,6 +177,7 @@ table_open(const struct config *config, struct bytes spec, unsigned flags, struc
     r = table->type->open(config, table->spec + colon + 1, flags, &table->state, error_r);
     if (r == 0) {
         classify(table, index);
+        table->keep_lists = config == NULL || config_bool(config, P_owner_request_special);
         table->fold =
             (flags & TABLE_FOLD) != 0 && !table->type->pattern && (TYPES[index].marks & COMPOSED) == 0;
         *table_r = table;
@@ -213,6 +214,12 @@ table_free(struct table **table)
         free(*table);
         *table = NULL;
     }
+}
+
+bool
+table_keeps_lists(const struct table *table)
+{
+    return table->keep_lists;
 }
 
 const char *
@@ -343,18 +350,6 @@ find_partial(struct table_list *list, struct bytes key, struct table_hit *hit)
     return r;
 }
 
-/* The local part without the extension; the whole when there is none. Offset of the delimiter, or local.n. */
-static size_t
-find_extension(struct bytes local, const char *delimiters)
-{
-    for (size_t i = 1; i < local.n; i++) {
-        if (local.p[i] != '\0' && strchr(delimiters, local.p[i]) != NULL) {
-            return i;
-        }
-    }
-    return local.n;
-}
-
 int
 table_list_find_address(struct table_list *list, struct bytes address, const char *delimiter,
                         bool is_local_domain, struct table_hit *hit)
@@ -362,7 +357,8 @@ table_list_find_address(struct table_list *list, struct bytes address, const cha
     ptrdiff_t at = bytes_rindex(address, '@');
     struct bytes local = at < 0 ? address : bytes_sub(address, 0, (size_t)at);
     struct bytes domain = at < 0 ? (struct bytes){0} : bytes_sub(address, (size_t)at, address.n); /* with @ */
-    size_t bare = find_extension(local, delimiter);
+    size_t bare =
+        table_extension(local, delimiter, !table_list_is_empty(list) && list->tables[0]->keep_lists);
     struct buf key;
     int r;
 
@@ -398,7 +394,8 @@ table_list_find_transport(struct table_list *list, struct bytes address, const c
     ptrdiff_t at = bytes_rindex(address, '@');
     struct bytes local = bytes_sub(address, 0, at < 0 ? address.n : (size_t)at);
     struct bytes domain = at < 0 ? (struct bytes){0} : bytes_sub(address, (size_t)at + 1, address.n);
-    size_t bare = find_extension(local, delimiter);
+    size_t bare =
+        table_extension(local, delimiter, !table_list_is_empty(list) && list->tables[0]->keep_lists);
     struct buf key;
     int r;
 

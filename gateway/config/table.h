@@ -76,6 +76,13 @@ int match_list_name(struct match_list *list, struct bytes name);
 /* name may be NULL: only the address is matched. */
 int match_list_client(struct match_list *list, const char *name, const struct net_addr *addr);
 
+/* Where the extension of a local part begins, at one of the delimiters; local.n when there is none. Names of
+ * the mail system are never split, owner-list and list-request not at '-' when keep_lists
+ * (owner_request_special). */
+size_t table_extension(struct bytes local, const char *delimiters, bool keep_lists);
+/* owner_request_special of the configuration that the table was opened for. */
+bool table_keeps_lists(const struct table *table);
+
 /* For check_*_access and the rest: keys of access(5) in Postfix's order. parents: the parents of a name are
  * looked up as "example.com", not as ".example.com" (parent_domain_matches_subdomains has smtpd_access_maps).
  */

@@ -9,6 +9,29 @@
 #include "base/error.h"
 #include "config/table.h"
 
+size_t
+table_extension(struct bytes local, const char *delimiters, bool keep_lists)
+{
+    static const char *const WHOLE[] = {"postmaster", "mailer-daemon", "double-bounce"};
+
+    for (size_t i = 0; i < sizeof(WHOLE) / sizeof(WHOLE[0]); i++) {
+        if (bytes_equal_nocase(local, bytes_str(WHOLE[i]))) {
+            return local.n;
+        }
+    }
+    if (keep_lists && strchr(delimiters, '-') != NULL &&
+        (bytes_has_prefix_nocase(local, BYTES_LIT("owner-")) ||
+         (local.n > 8 && bytes_has_suffix_nocase(local, BYTES_LIT("-request"))))) {
+        return local.n;
+    }
+    for (size_t i = 0; i < local.n; i++) {
+        if (local.p[i] != '\0' && strchr(delimiters, local.p[i]) != NULL) {
+            return i > 0 ? i : local.n; /* "+user" has no name in front */
+        }
+    }
+    return local.n;
+}
+
 int
 table_find_domain(struct table *table, struct bytes name, bool parents, struct table_hit *hit)
 {
@@ -64,13 +87,10 @@ table_find_mail(struct table *table, struct bytes address, const char *delimiter
     struct bytes domain = at < 0 ? (struct bytes){0} : bytes_sub(address, (size_t)at + 1, address.n);
     struct buf key;
     int r = table_find(table, address, hit);
-    size_t bare = local.n;
+    size_t bare = table_extension(local, delimiter, table_keeps_lists(table));
 
     if (r != GW_ERR_NOTFOUND || table_is_pattern(table)) {
         return r;
-    }
-    for (size_t i = 1; i < local.n && bare == local.n; i++) {
-        bare = local.p[i] != '\0' && strchr(delimiter, local.p[i]) != NULL ? i : bare;
     }
     buf_init(&key, TABLE_KEY_MAX);
     if (bare < local.n && at >= 0 && buf_append_bytes(&key, bytes_sub(local, 0, bare)) == 0 &&

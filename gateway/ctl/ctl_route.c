@@ -77,7 +77,7 @@ print_route(struct question *question, struct bytes given)
         question->status = 1;
     } else {
         (void)printf("  canonical %s\n", buf_str(&canonical));
-        int r = router_is_returned(question->router, bytes_buf(&canonical), &text);
+        int r = router_is_returned(question->router, question->sender, bytes_buf(&canonical), &text);
         if (r == 1) {
             (void)printf("  refused   %s\n", buf_str(&text));
             question->status = 1;

@@ -48,8 +48,10 @@ add_expanded(void *context, struct bytes address)
 {
     struct letter *letter = context;
 
-    return envelope_add_recipient(letter->envelope, address, letter->original, letter->notify,
-                                  (struct bytes){0});
+    const struct recipient recipient = {
+        .address = address, .original = letter->original, .notify = letter->notify};
+
+    return router_add_recipient(letter->router, letter->envelope, &recipient);
 }
 
 static int

@@ -154,7 +154,7 @@ is_sendable(struct bytes address, struct bytes local, struct bytes domain)
     if (domain.n > 1 && domain.p[domain.n - 1] == '.') {
         domain.n--;
     }
-    return local.n > 0 && (address_is_literal(domain) || address_is_hostname(domain));
+    return address_is_literal(domain) || address_is_hostname(domain);
 }
 
 int

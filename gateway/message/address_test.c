@@ -77,7 +77,7 @@ static const struct {
     {".a@example.com", "\".a\"@example.com"},
     {"a.@example.com", "\"a.\"@example.com"},
     {"a..b@example.com", "\"a..b\"@example.com"},
-    {"@example.com", NULL},
+    {"@example.com", "\"\"@example.com"},
     {"x> NOTIFY=NEVER@example.com", "\"x> NOTIFY=NEVER\"@example.com"},
     {"jos\xc3\xa9@example.com", "jos\xc3\xa9@example.com"},
     {"a@[IPv6:2001:db8::1]", "a@[IPv6:2001:db8::1]"},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/net.h"
 #include "message/address.h"
 
 static const struct {
@@ -173,16 +174,21 @@ put_mailbox_plain(struct mailbox_writer *writer, uint8_t c)
     return r;
 }
 
-/* What stands behind the last @: a host name, or an address in brackets. */
+/* What stands behind the last @: a host name, or an address in brackets. Nothing at all, or an address
+ * without them, may be meant for something too (resolve_null_domain, resolve_numeric_domain): who knows the
+ * parameters decides. */
 static bool
 is_domain_good(struct bytes mailbox, size_t at)
 {
     struct bytes domain = bytes_sub(mailbox, at, mailbox.n);
+    struct net_addr addr;
 
-    if (domain.n > 1 && domain.p[domain.n - 1] == '.') {
+    if (domain.n > 1 && domain.p[domain.n - 1] == '.' && domain.p[domain.n - 2] != '.') {
         domain.n--; /* the root, as in DNS */
     }
-    return at == 0 || address_is_literal(domain) || address_is_hostname(domain);
+    return at == 0 || domain.n == 0 || address_is_literal(domain) ||
+           (address_is_hostname(domain) && domain.p[domain.n - 1] != '.') ||
+           (bytes_index(domain, ':') < 0 && net_addr_parse(domain, &addr) == 0);
 }
 
 /* Copies the mailbox without comments, and without the quotes and backslashes of a local part, which say

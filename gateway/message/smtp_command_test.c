@@ -113,9 +113,11 @@ static const struct {
     {"TO:<\"a[b\"@example.com>", true, 0, "a[b@example.com", 0, NULL, NULL},
     {"TO:<[192.0.2.1]>", true, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
     {"TO:<a[b@example.com>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
-    {"TO:<ana@>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
+    {"TO:<ana@>", false, 0, "ana@", 0, NULL, NULL}, /* parameters decide about these two */
     {"TO:<ana@[192.0.2]>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
-    {"TO:<ana@192.0.2.1>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
+    {"TO:<ana@192.0.2.1>", false, 0, "ana@192.0.2.1", 0, NULL, NULL},
+    {"TO:<ana@2001:db8::1>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
+    {"TO:<ana@example.com..>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
     {"TO:<ana@-bad-.example>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
     {"TO:<ana@a..example>", false, GW_ERR_SYNTAX, NULL, 0, NULL, NULL},
     {"TO:<ana@example.com.>", false, 0, "ana@example.com.", 0, NULL, NULL},

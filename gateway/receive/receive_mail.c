@@ -165,7 +165,8 @@ receive_mail(struct receive_session *session, const struct smtp_command *command
         return receive_reply_error(session, 501, "5.5.4", "Syntax: MAIL FROM:<address>");
     }
     r = smtp_command_path(parsed, BYTES_LIT("FROM:"), session->port->strict_envelopes);
-    if (r != 0 || parsed->path.n > ENVELOPE_ADDRESS_MAX) {
+    if (r != 0 || parsed->path.n > ENVELOPE_ADDRESS_MAX ||
+        !router_accepts(session->port->router, parsed->path)) {
         return receive_reply_error(session, 501, "5.1.7", "Bad sender address syntax");
     }
     envelope_reset(envelope);

@@ -79,18 +79,18 @@ take_parameters(const struct smtp_command *command, uint8_t *notify_r, struct by
 }
 
 struct expansion {
+    const struct router *router;
     struct envelope *envelope;
-    struct bytes original, orcpt;
-    uint8_t notify;
+    struct recipient recipient; /* the address changes */
 };
 
 static int
 add_expanded(void *context, struct bytes address)
 {
-    const struct expansion *expansion = context;
+    struct expansion *expansion = context;
 
-    return envelope_add_recipient(expansion->envelope, address, expansion->original, expansion->notify,
-                                  expansion->orcpt);
+    expansion->recipient.address = address;
+    return router_add_recipient(expansion->router, expansion->envelope, &expansion->recipient);
 }
 
 static void
@@ -115,7 +115,11 @@ static int
 add_recipient(struct receive_session *session, struct bytes canonical, struct bytes given, uint8_t notify,
               struct bytes orcpt)
 {
-    struct expansion expansion = {session->envelope, given, orcpt, notify};
+    struct expansion expansion = {
+        session->port->router,
+        session->envelope,
+        {.original = given, .dsn_orcpt = orcpt, .notify = notify},
+    };
     size_t before = session->envelope->recipient_count;
     int r = router_recipients(session->port->router, canonical, add_expanded, &expansion);
 
@@ -153,25 +157,48 @@ check_limits(struct receive_session *session, bool *go_on_r)
     return 0;
 }
 
+/* Why a recipient whom the lists let through cannot be taken. */
+static const struct {
+    int error; /* 0: all others */
+    int code;
+    const char *dsn, *text;
+} FAILURES[] = {
+    {GW_ERR_EXISTS, 550, "5.4.6",
+     "Recipient address rejected: virtual_alias_maps lead from this address back to it"},
+    {GW_ERR_LIMIT, 451, "4.6.0", "Alias expansion error"},
+    {0, 451, "4.3.0", "Temporary lookup failure"},
+};
+
+static int
+refuse_recipient(struct receive_session *session, int error)
+{
+    struct buf text;
+    size_t i = 0;
+
+    if (error == GW_ERR_FULL) {
+        session->errors++;
+        return receive_reply(session, 452, "4.5.3", "Error: too many recipients");
+    }
+    while (FAILURES[i].error != 0 && FAILURES[i].error != error) {
+        i++;
+    }
+    buf_init(&text, RECEIVE_REPLY_MAX);
+    (void)buf_append_byte(&text, '<');
+    (void)buf_append_printable(&text, session->tools->command.path, ENVELOPE_ADDRESS_MAX, true);
+    (void)buf_printf(&text, ">: %s", FAILURES[i].text);
+    int r = receive_reject(session, "RCPT", session->tools->command.path, FAILURES[i].code, FAILURES[i].dsn,
+                           bytes_buf(&text));
+    buf_free(&text);
+    return r;
+}
+
 static int
 accept_recipient(struct receive_session *session, struct bytes canonical, uint8_t notify, struct bytes orcpt)
 {
     int r = add_recipient(session, canonical, session->tools->command.path, notify, orcpt);
 
-    if (r == GW_ERR_LIMIT) {
-        session->errors++;
-        return receive_reply(session, 452, "4.5.3", "Error: too many recipients");
-    }
     if (r != 0) {
-        struct buf text;
-
-        buf_init(&text, RECEIVE_REPLY_MAX);
-        (void)buf_append_byte(&text, '<');
-        (void)buf_append_printable(&text, session->tools->command.path, ENVELOPE_ADDRESS_MAX, true);
-        (void)buf_append_str(&text, ">: Temporary lookup failure");
-        r = receive_reject(session, "RCPT", session->tools->command.path, 451, "4.3.0", bytes_buf(&text));
-        buf_free(&text);
-        return r;
+        return refuse_recipient(session, r);
     }
     give_queue_id(session);
     session->accepted_recipients++;
@@ -199,7 +226,8 @@ receive_rcpt(struct receive_session *session, const struct smtp_command *command
         return receive_reply_error(session, 501, "5.5.4", "Syntax: RCPT TO:<address>");
     }
     r = smtp_command_path(parsed, BYTES_LIT("TO:"), session->port->strict_envelopes);
-    if (r != 0 || parsed->path.n == 0 || parsed->path.n > ENVELOPE_ADDRESS_MAX) {
+    if (r != 0 || parsed->path.n == 0 || parsed->path.n > ENVELOPE_ADDRESS_MAX ||
+        !router_accepts(session->port->router, parsed->path)) {
         return receive_reply_error(session, 501, "5.1.3", "Bad recipient address syntax");
     }
     if ((mistake = take_parameters(parsed, &notify, &orcpt)) != NULL) {

@@ -94,7 +94,8 @@ FIELDS = ["To", "From"]
 
 SENDERS = ["user@client.test", "user", "user@host", "", "j.perez", "j.perez+ext@ours.test", "root@deep.sub.masq.test", "x@deep.sub.masq.test",
            "old@former.test", "host!user", "user%host", "\"quoted user\"@host", "User@HOST", "gen@ours.test", "gen+ext", "chain1", "loop",
-           "watched@client.test", "via1@client.test", "via2@ours.test", "@foreign.test:user@client.test"]
+           "watched@client.test", "via1@client.test", "via2@ours.test", "@foreign.test:user@client.test",
+           "\"\"@ours.test", "user@host.", "user@", "@ours.test", "user@127.0.0.1", "-dash@client.test", "user@a..test", "user@-a.test", "a..b@client.test"]
 RECIPIENTS = ["user", "user@host", "user@ours.test", "User@OURS.test", "user@ours.test.", "user@behind.test", "host!user", "user%host",
               "user%foreign.test@ours.test", "foreign.test!user@ours.test", "user@foreign.test@ours.test", "\"user@foreign.test\"@ours.test", "\"user@foreign.test\"",
               "user%a%b@ours.test", "a!b!user@ours.test", "user@[127.0.0.1]", "user@[192.0.2.77]", "user@127.0.0.1", "j.perez", "j.perez+ext",
@@ -104,7 +105,9 @@ RECIPIENTS = ["user", "user@host", "user@ours.test", "User@OURS.test", "user@our
               "\"quoted user\"@behind.test", "quoted\\ user@behind.test", "root@deep.sub.masq.test", "x@deep.sub.masq.test", "gen@ours.test", "x@internal.test",
               "round@alias.test", "user@foreign.test", "postmaster", "abuse@", "bcced@behind.test", "x@", "@foreign.test:user@ours.test",
               "user%foreign.test@behind.test", "foreign.test!user@behind.test", "user%foreign.test@foreign2.test", "user@ours.test%foreign.test",
-              "a%b%ours.test", "\"\"@ours.test", "missing@deep.loop.test", "ext+ext@alias.test", "dot.test@alias.test"]
+              "a%b%ours.test", "\"\"@ours.test", "missing@deep.loop.test", "ext+ext@alias.test", "dot.test@alias.test", "\"\"@behind.test",
+              "\"\"@foreign.test", "@ours.test", "@", "user@host.", "user@host..", "user.@ours.test", ".user@ours.test", "-dash@ours.test", "+plus@ours.test",
+              "user@999.1.1.1", "user@[999.1.1.1]", "user@[IPv6:::1]", "us\\er@ours.test", "a..b@ours.test", "x@under_score.test", "user@ours_.test"]
 
 TABLES = {
     "canonical": "j.perez perez\n@former.test @behind.test\nchain1 chain2\nchain2 chain3@foreign.test\nloop loop\nmulti@ours.test a@foreign.test, b@foreign.test\n"
@@ -172,7 +175,7 @@ CONFIGURATIONS = {
                             recipients=["perez-x", "perez.y", "target-a@alias.test", "target.b@alias.test", "user+c@behind.test", "owner-target@alias.test",
                                         "target-request@alias.test", "-x@alias.test", "mailer-daemon", "double-bounce", "perez-"])),
     "senders": ({"sender_dependent_relayhost_maps": "inline:{{ via1@client.test=[127.0.0.1]:{sink}, @host.ours.test=DUNNO }}", "relayhost": "[127.0.0.1]:{sink}",
-                 "default_transport": "smtp", "sender_dependent_default_transport_maps": "inline:{{ via2@ours.test=error:5.7.1 no such way}}",
+                 "default_transport": "smtp", "sender_dependent_default_transport_maps": "inline:{{ {{via2@ours.test = error:5.7.1 no such way}} }}",
                  "empty_address_default_transport_maps_lookup_key": "null@ours.test"},
                 messages(addresses=(), recipients=["x@foreign.test"], more=[(s, ["x@foreign.test"], text("Subject: y")) for s in SENDERS])),
 }
