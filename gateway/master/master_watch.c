@@ -45,7 +45,7 @@ struct master_watch {
 static unsigned
 role_bits(const char *words)
 {
-    struct bytes rest = bytes_str(words), word;
+    struct bytes rest, word;
     unsigned bits = 0;
 
     for (enum role role = ROLE_MASTER; role < ROLE_COUNT; role++) {

@@ -21,8 +21,8 @@ bool address_is_literal(struct bytes name);
 /* The name as DNS wants it: A-labels (IDNA 2008, RFC 5891), lower case, no final dot. GW_ERR_SYNTAX: not a
  * host name, or not one that IDNA allows; GW_ERR_NOMEM. */
 int address_domain_to_ascii(struct bytes domain, char ascii_r[ADDRESS_HOSTNAME_MAX + 1]);
-/* The name to ask DNS for: the same when it is ASCII, else its A-labels in ascii; one that has none stays as it is,
- * and no server will know it. */
+/* The name to ask DNS for: the same when it is ASCII, else its A-labels in ascii; one that has none stays as
+ * it is, and no server will know it. */
 const char *address_dns_name(const char *name, char ascii[ADDRESS_HOSTNAME_MAX + 1]);
 /* Appends the address as it is written in MAIL FROM and RCPT TO: the local part in quotes when it must be.
  * GW_ERR_SYNTAX, and nothing appended: it holds a line end or NUL, or its domain could not stand in <>. */

@@ -164,7 +164,8 @@ test_domains(void)
     }
     CHECK(address_domain_to_ascii(bytes_buf(&long_name), ascii) == GW_ERR_SYNTAX && ascii[0] == '\0', "long");
     buf_free(&long_name);
-    CHECK(strcmp(address_dns_name("_Dmarc.Example", ascii), "_Dmarc.Example") == 0, "ASCII is asked as it is");
+    CHECK(strcmp(address_dns_name("_Dmarc.Example", ascii), "_Dmarc.Example") == 0,
+          "ASCII is asked as it is");
     CHECK(strcmp(address_dns_name("caf\xc3\xa9.example", ascii), "xn--caf-dma.example") == 0, "A-labels");
     CHECK(strcmp(address_dns_name("caf\xe9.example", ascii), "caf\xe9.example") == 0, "none to be had");
 }
