@@ -234,6 +234,15 @@ finish_row(struct edit *edit)
     buf_clear(&edit->logical);
 }
 
+/* A row gives way to a new one of its name and type, too. */
+static bool
+is_meant(const struct edit *edit, const struct change *change, const struct postconf_row *row)
+{
+    return postconf_request_row(&change->request, row) ||
+           (edit->mode == 'M' && edit->how == 'e' && strcmp(change->row.field[0], row->field[0]) == 0 &&
+            strcmp(change->row.field[1], row->field[1]) == 0);
+}
+
 /* The first line of a row decides what becomes of it: name and type stand in it. */
 static void
 start_row(struct edit *edit, struct bytes line)
@@ -247,7 +256,7 @@ start_row(struct edit *edit, struct bytes line)
         row.field[i] = postconf_copy(edit->pc->arena, word);
     }
     for (size_t i = 0; row.field[1] != NULL && i < edit->count; i++) {
-        if (postconf_request_row(&edit->changes[i].request, &row)) {
+        if (is_meant(edit, &edit->changes[i], &row)) {
             hit = &edit->changes[i];
             edit->dropped = true;
             edit->held = edit->mode != 'M';

@@ -199,12 +199,13 @@ struct expansion {
     struct postconf *pc;
     const struct postconf_settings *own;
     struct buf *why;
+    bool set_only; /* defaults do not count */
     unsigned depth;
 };
 
 /* The text of a name before expansion; NULL: there is none. */
 static const char *
-find_source(const struct postconf *pc, struct bytes name, const struct postconf_settings *own)
+find_source(const struct postconf *pc, struct bytes name, const struct postconf_settings *own, bool set_only)
 {
     const char *source = own != NULL ? postconf_settings_find(own, name) : NULL;
     const char *right = config_right_name(name);
@@ -215,7 +216,7 @@ find_source(const struct postconf *pc, struct bytes name, const struct postconf_
     if (source == NULL && (pc->show & SHOW_DEFAULTS) == 0) {
         source = postconf_settings_find(&pc->main, name);
     }
-    if (source == NULL) {
+    if (source == NULL && !set_only) {
         const struct postconf_param *param = postconf_find_param(pc, name);
         source = param != NULL ? param->fallback : NULL;
     }
@@ -226,7 +227,7 @@ static int
 look_up(void *context, struct bytes name, struct buf *out)
 {
     struct expansion *x = context;
-    const char *source = find_source(x->pc, name, x->own);
+    const char *source = find_source(x->pc, name, x->own, x->set_only);
     int r = GW_ERR_NOTFOUND;
 
     if (out == NULL) {
@@ -244,20 +245,37 @@ look_up(void *context, struct bytes name, struct buf *out)
     return r;
 }
 
-void
-postconf_expand(struct postconf *pc, const char *value, const struct postconf_settings *own, struct buf *out)
+static void
+expand_in(struct expansion *x, const char *value, struct buf *out)
 {
     struct buf why;
 
     buf_init(&why, CONFIG_LINE_MAX);
-    struct expansion x = {.pc = pc, .own = own, .why = &why};
-    if (expand_value(bytes_str(value), look_up, &x, out, &why) != 0) {
+    x->why = &why;
+    if (expand_value(bytes_str(value), look_up, x, out, &why) != 0) {
         if (why.n > 0) {
             postconf_warn("%s", buf_str(&why));
         }
         postconf_fatal("macro processing error");
     }
     buf_free(&why);
+}
+
+void
+postconf_expand(struct postconf *pc, const char *value, const struct postconf_settings *own, struct buf *out)
+{
+    struct expansion x = {.pc = pc, .own = own};
+
+    expand_in(&x, value, out);
+}
+
+void
+postconf_expand_set(struct postconf *pc, const char *value, const struct postconf_settings *own,
+                    struct buf *out)
+{
+    struct expansion x = {.pc = pc, .own = own, .set_only = true};
+
+    expand_in(&x, value, out);
 }
 
 static void

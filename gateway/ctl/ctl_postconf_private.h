@@ -96,6 +96,9 @@ void postconf_add_param(struct postconf *pc, const char *name, unsigned class, c
 /* Appends the expanded value; `own` is the scope of a row, or NULL. */
 void postconf_expand(struct postconf *pc, const char *value, const struct postconf_settings *own,
                      struct buf *out);
+/* The same where names have no defaults yet. */
+void postconf_expand_set(struct postconf *pc, const char *value, const struct postconf_settings *own,
+                         struct buf *out);
 void postconf_show_params(struct postconf *pc, char *const *names);
 void postconf_flag_unused_main(const struct postconf *pc);
 void postconf_flag_unused_master(const struct postconf *pc);

@@ -220,7 +220,7 @@ scan_classes(struct scan *scan, const struct postconf_settings *settings)
         return;
     }
     buf_init(&value, CONFIG_LINE_MAX);
-    postconf_expand(scan->pc, classes, scan->own, &value);
+    postconf_expand_set(scan->pc, classes, scan->own, &value);
     rest = bytes_buf(&value);
     while (bytes_next_token(&rest, ", \t\r\n", &word)) {
         if (!use_name(scan, word)) {

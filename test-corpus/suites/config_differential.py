@@ -110,6 +110,8 @@ def level(stderr, home):
         line = re.sub(r"^\S*/", "", line).replace("fatal: dictionary mail_dict: macro", "fatal: macro")
         if "duplicate entry" in line:
             line = re.sub("[^ -~]", "??", line.lower())  # texthash: tells the folded key here, in UTF-8
+        if "must not start with whitespace" in line:
+            line = re.sub("[^ -~]", "??", line)
         line = line.replace("/dev/stdin", "stdin")
         if "warning: main.cf: " in line:
             continue  # braces of table names in values are read as such there
