@@ -308,16 +308,18 @@ is_in(struct router *router, struct table_list *list, struct bytes address, bool
     return r == 0 ? 1 : r == GW_ERR_NOTFOUND ? 0 : GW_ERR_TEMP;
 }
 
-/* Every host has them (RFC 5321 section 4.5.1; bounces come from the other two). */
+/* Every host has them (RFC 5321 section 4.5.1; bounces come from the other two, and what has no name at all
+ * goes to empty_address_recipient). */
 static bool
 is_of_the_system(const struct router *router, struct bytes address)
 {
     const char *const names[] = {"postmaster", "MAILER-DAEMON",
                                  config_str(router->view, P_double_bounce_sender)};
     struct bytes local, domain;
-    bool any = false;
+    bool any;
 
     address_split(address, &local, &domain);
+    any = local.n == 0;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         any = any || bytes_equal_nocase(local, bytes_str(names[i]));
     }

@@ -109,6 +109,8 @@ test_places(void)
         {"canonical_maps = inline:{ a@b.test=z@z.test }\npropagate_unmatched_extensions = virtual\n", S,
          "a+x@b.test", "z@z.test"},
         {"canonical_maps = inline:{ a=z@z.test }\n", S, "a+x@ours.test", "z+x@z.test"},
+        {"canonical_maps = inline:{ a@b.test=b@b.test, b@b.test=c@c.test, c@c.test=c@c.test }\n", S,
+         "a@b.test", "c@c.test"},
         {"canonical_maps = inline:{ @b.test=z@z.test }\n", S, "a+x@b.test", "z@z.test"},
         {"canonical_maps = inline:{ @b.test=@z.test }\n", S, "a+x@b.test", "a+x@z.test"},
         {MASQUERADE, S, "u@host.ours.test", "u@ours.test"},
@@ -399,6 +401,12 @@ test_mistakes(void)
     CHECK(config_load(directory, &config, &why) == 0 && router_new(config, &router, &why) == GW_ERR_CONFIG);
     CHECK(strstr(buf_str(&why), "masquerade_classes: unknown word \"envelope_senders\"") != NULL);
     buf_free(&why);
+    free_router(&router);
+    router = make_router("canonical_maps = inline:{ a@b.test=b@b.test, b@b.test=a@b.test }\n");
+    struct buf out;
+    buf_init(&out, 4096);
+    CHECK(router_rewrite(router, BYTES_LIT("a@b.test"), S, &out) == GW_ERR_TEMP);
+    buf_free(&out);
     free_router(&router);
     router = make_router("sender_bcc_maps = fail:x\n");
     struct envelope *envelope = envelope_new();

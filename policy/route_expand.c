@@ -163,25 +163,42 @@ name_nobody(struct router *router, struct bytes address, struct buf *straight)
     return r == 0 ? 1 : r;
 }
 
+/* What resolving makes of each address at the end, when no table looks at it any more. */
+struct finish {
+    struct router *router;
+    router_add *add;
+    void *context;
+};
+
+static int
+add_finished(void *context, struct bytes address)
+{
+    const struct finish *finish = context;
+    struct buf straight;
+    int r;
+
+    buf_init(&straight, ADDRESS_BUF);
+    r = router_is_routed(finish->router, address) ? router_unroute(finish->router, address, &straight)
+                                                  : name_nobody(finish->router, address, &straight);
+    if (r >= 0) {
+        r = finish->add(finish->context, straight.n > 0 ? bytes_buf(&straight) : address);
+    }
+    buf_free(&straight);
+    return r;
+}
+
 int
 router_recipients(struct router *router, struct bytes canonical, router_add *add, void *context)
 {
-    struct buf rewritten, straight;
+    struct finish finish = {router, add, context};
+    struct buf rewritten;
     int r;
 
     buf_init(&rewritten, ADDRESS_BUF);
-    buf_init(&straight, ADDRESS_BUF);
-    if (router_is_routed(router, canonical)) {
-        r = router_unroute(router, canonical, &straight);
-        canonical = bytes_buf(&straight);
-    } else if ((r = name_nobody(router, canonical, &straight)) == 1) {
-        canonical = bytes_buf(&straight);
-        r = 0;
-    }
-    r = r == 0 ? rewrite_and_expand(router, canonical, &rewritten, add, context) : r;
-    r = r == 0 ? add_copies_for(router, router->recipient_bcc, bytes_buf(&rewritten), add, context) : r;
+    r = rewrite_and_expand(router, canonical, &rewritten, add_finished, &finish);
+    r = r == 0 ? add_copies_for(router, router->recipient_bcc, bytes_buf(&rewritten), add_finished, &finish)
+               : r;
     buf_free(&rewritten);
-    buf_free(&straight);
     return r;
 }
 

@@ -12,7 +12,7 @@
 #include "message/address.h"
 #include "policy/route_internal.h"
 
-enum { ADDRESS_BUF = 4096, UNROUTE_MAX = 10 };
+enum { ADDRESS_BUF = 4096, UNROUTE_MAX = 10, MAP_STEPS_MAX = 10 /* as in cleanup(8) */ };
 
 bool
 route_is_local(struct router *router, struct bytes address)
@@ -92,36 +92,47 @@ router_unroute(struct router *router, struct bytes address, struct buf *out)
     return r;
 }
 
-/* The address as it is after one table list; the same when nothing is said. */
+/* One lookup. 1: address is another now; 0: nothing is said, or the same. */
 static int
-map_once(struct router *router, struct table_list *list, struct buf *address)
+map_once(struct router *router, struct table_list *list, struct buf *address, struct table_hit *hit,
+         struct buf *mapped)
+{
+    int r = table_list_find_address(list, bytes_buf(address), config_str(router->view, P_recipient_delimiter),
+                                    route_is_local(router, bytes_buf(address)), hit);
+
+    if (r != 0) {
+        return r == GW_ERR_NOTFOUND ? 0 : r;
+    }
+    buf_clear(mapped);
+    if (route_complete(router, bytes_trim(bytes_buf(&hit->value)), bytes_buf(address), hit,
+                       EXTENSION_CANONICAL, mapped) != 0) {
+        return GW_ERR_TEMP;
+    }
+    bool is_same = bytes_equal_nocase(bytes_buf(mapped), bytes_buf(address));
+    buf_clear(address);
+    r = buf_append_bytes(address, bytes_buf(mapped));
+    return r != 0 ? r : !is_same;
+}
+
+/* The address as it is after one table list, which is asked again about its own answers. */
+static int
+map_through(struct router *router, struct table_list *list, struct buf *address)
 {
     struct table_hit hit = {0};
     struct buf mapped;
-    int r;
+    int r = 1;
 
     if (table_list_is_empty(list)) {
         return 0;
     }
     buf_init(&hit.value, TABLE_VALUE_MAX);
     buf_init(&mapped, ADDRESS_BUF);
-    r = table_list_find_address(list, bytes_buf(address), config_str(router->view, P_recipient_delimiter),
-                                route_is_local(router, bytes_buf(address)), &hit);
-    if (r == 0) {
-        r = route_complete(router, bytes_trim(bytes_buf(&hit.value)), bytes_buf(address), &hit,
-                           EXTENSION_CANONICAL, &mapped);
-        if (r == 0) {
-            buf_clear(address);
-            r = buf_append_bytes(address, bytes_buf(&mapped));
-        } else {
-            r = GW_ERR_TEMP;
-        }
-    } else if (r == GW_ERR_NOTFOUND) {
-        r = 0;
+    for (int step = 0; r == 1 && step < MAP_STEPS_MAX; step++) {
+        r = map_once(router, list, address, &hit, &mapped);
     }
     buf_free(&hit.value);
     buf_free(&mapped);
-    return r;
+    return r == 1 ? GW_ERR_TEMP : r; /* round and round: the table's fault */
 }
 
 /* masquerade_domains: the first word that is the domain or a parent of it decides; "!word" leaves it alone.
@@ -199,7 +210,7 @@ router_rewrite(struct router *router, struct bytes address, enum address_place p
         return r;
     }
     for (size_t i = 0; r == 0 && i < sizeof(maps) / sizeof(maps[0]); i++) {
-        r = (maps[i].places & (unsigned)place) != 0 ? map_once(router, maps[i].list, out) : 0;
+        r = (maps[i].places & (unsigned)place) != 0 ? map_through(router, maps[i].list, out) : 0;
     }
     return r == 0 && (router->masquerade_places & (unsigned)place) != 0 ? masquerade(router, out) : r;
 }

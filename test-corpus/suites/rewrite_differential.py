@@ -13,6 +13,8 @@ Meant, and levelled before comparing:
   address in the place of the old one and leaves the rest as it was. White space in fields counts as one blank.
 - A source route in front of an address goes away in Postfix's headers; here it stays when nothing else changes.
 - Received, Message-Id, Date and queue ids: only that they are there.
+- Aliases that lead back to themselves are refused at RCPT with 5.4.6, not after the content with 4.6.0.
+- Senders "user@" and "user@127.0.0.1", where parameters allow them, go on in the form that resolves.
 """
 
 import argparse
@@ -107,7 +109,7 @@ RECIPIENTS = ["user", "user@host", "user@ours.test", "User@OURS.test", "user@our
               "user%foreign.test@behind.test", "foreign.test!user@behind.test", "user%foreign.test@foreign2.test", "user@ours.test%foreign.test",
               "a%b%ours.test", "\"\"@ours.test", "missing@deep.loop.test", "ext+ext@alias.test", "dot.test@alias.test", "\"\"@behind.test",
               "\"\"@foreign.test", "@ours.test", "@", "user@host.", "user@host..", "user.@ours.test", ".user@ours.test", "-dash@ours.test", "+plus@ours.test",
-              "user@999.1.1.1", "user@[999.1.1.1]", "user@[IPv6:::1]", "us\\er@ours.test", "a..b@ours.test", "x@under_score.test", "user@ours_.test"]
+              "user@999.1.1.1", "user@[999.1.1.1]", "user@[IPv6:2001:db8::9]", "us\\er@ours.test", "a..b@ours.test", "x@under_score.test", "user@ours_.test"]
 
 TABLES = {
     "canonical": "j.perez perez\n@former.test @behind.test\nchain1 chain2\nchain2 chain3@foreign.test\nloop loop\nmulti@ours.test a@foreign.test, b@foreign.test\n"
@@ -179,6 +181,10 @@ CONFIGURATIONS = {
                  "empty_address_default_transport_maps_lookup_key": "null@ours.test"},
                 messages(addresses=(), recipients=["x@foreign.test"], more=[(s, ["x@foreign.test"], text("Subject: y")) for s in SENDERS])),
 }
+
+
+def is_meant(name, case):
+    return "round@alias.test" in case[2] or (name == "numeric" and case[1] in ("user@", "user@127.0.0.1"))
 
 
 class Side:
@@ -327,9 +333,12 @@ def compare(name, verbose):
             outcomes.append(side.run(cases))
         finally:
             side.stop()
-    differences = 0
+    differences, meant = 0, 0
     for case, ours, theirs in zip(cases, *outcomes):
         if ours == theirs:
+            continue
+        if is_meant(name, case):
+            meant += 1
             continue
         differences += 1
         if verbose or differences <= 400:
@@ -339,7 +348,7 @@ def compare(name, verbose):
             for key in sorted(set(ours[1]) | set(theirs[1])):
                 if ours[1].get(key) != theirs[1].get(key):
                     print("    %s\n      ours    %s\n      postfix %s" % (key, ours[1].get(key), theirs[1].get(key)))
-    print("%s: %d messages, %d differences" % (name, len(cases), differences), flush=True)
+    print("%s: %d messages, %d differences, %d meant" % (name, len(cases), differences, meant), flush=True)
     return len(cases), differences
 
 
