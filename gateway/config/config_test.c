@@ -195,6 +195,8 @@ test_errors(void)
     } CASES[] = {
         {"relayhost = a\nfoo bar\n", MASTER, "main.cf:2: missing '=' after attribute name: \"foo bar\""},
         {"= a\n", MASTER, "main.cf:1: missing attribute name"},
+        {"relayhost = ${x?{y}z}\n", MASTER, "main.cf:1: relayhost = ${x?{y}z}: \":\" expected at: "},
+        {"relayhost = ${{1}}\n", MASTER, "expected at: \"...{1}>>>"},
         {"two words = a\n", MASTER, "main.cf:1: missing '='"},
         {"smtpd_timeout = soon\n", MASTER, "main.cf:1: smtpd_timeout = soon: not a time"},
         {"\nsmtpd_timeout = 3y\n", MASTER, "main.cf:2: smtpd_timeout = 3y: not a time"},

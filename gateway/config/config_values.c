@@ -13,7 +13,7 @@
 #include "config/config_internal.h"
 #include "config/expand.h"
 
-enum { HOST_BYTES_MAX = 256, NETWORKS_MAX = 4096 };
+enum { HOST_BYTES_MAX = 256, NETWORKS_MAX = 4096, TOLD_BYTES_MAX = 4096 };
 
 struct evaluation {
     struct config *config;
@@ -195,7 +195,7 @@ static int
 evaluate_param(struct evaluation *e, int index)
 {
     const char *source = source_of(e->config, index);
-    struct buf out;
+    struct buf out, told;
     int r;
 
     if (e->config->text[index] != NULL) {
@@ -206,17 +206,19 @@ evaluate_param(struct evaluation *e, int index)
     }
     e->under_way[index] = true;
     buf_init(&out, CONFIG_LINE_MAX);
+    buf_init(&told, TOLD_BYTES_MAX);
     r = PARAMS[index].type == PARAM_RAW ? buf_append_str(&out, source)
-                                        : expand_value(bytes_str(source), lookup, e, &out, NULL);
+                                        : expand_value(bytes_str(source), lookup, e, &out, &told);
     if (r == GW_ERR_SYNTAX) {
-        r = complain(e, index, source,
-                     "a $ or a brace is not understood; close every brace, write $$ for a $");
+        (void)buf_append_str(&told, "; close every brace, write $$ for a $");
+        r = complain(e, index, source, buf_str(&told));
     }
     if (r == 0) {
         e->config->text[index] = strdup(buf_str(&out));
         r = e->config->text[index] == NULL ? GW_ERR_NOMEM : convert(e, index);
     }
     buf_free(&out);
+    buf_free(&told);
     e->under_way[index] = false;
     return r;
 }

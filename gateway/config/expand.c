@@ -25,6 +25,20 @@ struct expander {
 
 static int expand(struct expander *e, struct bytes text, struct buf *out);
 
+/* What stands inside of something else: a mistake there does not keep a scan from the rest. */
+static int
+expand_inside(struct expander *e, struct bytes text, struct buf *out)
+{
+    unsigned depth = e->depth;
+    int r = expand(e, text, out);
+
+    if (r == GW_ERR_SYNTAX && e->scan) {
+        e->depth = depth;
+        r = 0;
+    }
+    return r;
+}
+
 static bool
 is_name_byte(uint8_t c)
 {
@@ -68,7 +82,8 @@ complain(struct expander *e, const char *what, struct bytes whole, struct bytes 
     struct bytes before = bytes_sub(whole, from, done - from), after = bytes_sub(rest, 0, SHOWN_BYTES);
 
     if (e->why != NULL) {
-        (void)buf_printf(e->why, "%s at: \"...%.*s>>>%.*s\"", what, BYTES_FMT(before), BYTES_FMT(after));
+        (void)buf_printf(e->why, "%s%s at: \"...%.*s>>>%.*s\"", e->why->n > 0 ? "\n" : "", what,
+                         BYTES_FMT(before), BYTES_FMT(after));
     }
     return GW_ERR_SYNTAX;
 }
@@ -77,7 +92,7 @@ static int
 complain_of(struct expander *e, const char *what, struct bytes text)
 {
     if (e->why != NULL) {
-        (void)buf_printf(e->why, "%s: \"%.*s\"", what, BYTES_FMT(text));
+        (void)buf_printf(e->why, "%s%s: \"%.*s\"", e->why->n > 0 ? "\n" : "", what, BYTES_FMT(text));
     }
     return GW_ERR_SYNTAX;
 }
@@ -241,8 +256,8 @@ evaluate(struct expander *e, struct bytes *rest, bool *holds_r)
         r = complain(e, "\"{expression}\" expected", whole, *rest);
         goto out;
     }
-    if ((r = take_braced(e, rest, &right)) != 0 || (r = expand(e, left, &a)) != 0 ||
-        (r = expand(e, right, &b)) != 0) {
+    if ((r = take_braced(e, rest, &right)) != 0 || (r = expand_inside(e, left, &a)) != 0 ||
+        (r = expand_inside(e, right, &b)) != 0) {
         goto out;
     }
     if (!e->scan) {
@@ -298,9 +313,9 @@ choose(struct expander *e, struct bytes whole, struct bytes rest, bool holds, st
     int r = split_choice(e, whole, rest, &yes, &no);
 
     if (r == 0 && (holds || e->scan)) {
-        r = expand(e, yes, out);
+        r = expand_inside(e, yes, out);
     }
-    return r == 0 && (!holds || e->scan) ? expand(e, no, out) : r;
+    return r == 0 && (!holds || e->scan) ? expand_inside(e, no, out) : r;
 }
 
 /* What stands between "${" and "}" or "$(" and ")". */

@@ -15,7 +15,7 @@ typedef int expand_lookup(void *context, struct bytes name, struct buf *out);
  * why_r gets a line that says where; NULL: nobody asks. */
 int expand_value(struct bytes text, expand_lookup *lookup, void *context, struct buf *out, struct buf *why_r);
 /* Calls lookup for every name that the text refers to, also in the branches that its conditions do not take;
- * nothing is kept of the outcome. */
+ * nothing is kept of the outcome. why_r gets a line for each mistake. */
 int expand_scan(struct bytes text, expand_lookup *lookup, void *context, struct buf *why_r);
 
 #endif

@@ -163,11 +163,14 @@ visit_name(void *context, struct bytes name, struct buf *out)
 static void
 scan_value(struct scan *scan, const char *value)
 {
+    struct bytes rest, line;
     struct buf why;
 
     buf_init(&why, CONFIG_LINE_MAX);
-    if (expand_scan(bytes_str(value), visit_name, scan, &why) != 0 && why.n > 0) {
-        postconf_warn("%s", buf_str(&why));
+    (void)expand_scan(bytes_str(value), visit_name, scan, &why); /* what it cannot read it tells */
+    rest = bytes_buf(&why);
+    while (bytes_next_line(&rest, &line)) {
+        postconf_warn("%.*s", BYTES_FMT(line));
     }
     buf_free(&why);
 }
