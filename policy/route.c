@@ -130,6 +130,13 @@ read_words(struct router *router, struct buf *error_r)
             *bits |= known->bit;
         }
     }
+    struct bytes drop = bytes_str(config_str(router->view, P_message_drop_headers)), name;
+    while (bytes_next_token(&drop, ", \t\r\n", &name)) {
+        enum header_field known = header_field_known(name);
+
+        router->drop |= known != FIELD_OTHER ? HEADER_FIELD_BIT(known) : 0;
+        router->drops_others |= known == FIELD_OTHER;
+    }
     router->maps_nothing =
         strstr(config_str(router->view, P_receive_override_options), "no_address_mappings") != NULL;
     return 0;
@@ -236,6 +243,17 @@ router_free(struct router **router)
     *router = NULL;
 }
 
+bool
+router_is_own_address(const struct router *router, const struct net_addr *addr)
+{
+    for (size_t i = 0; i < router->own_count; i++) {
+        if (net_addr_equal(addr, &router->own[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* "[192.0.2.1]" and "[IPv6:2001:db8::1]" are local when the address is ours. */
 static bool
 is_own_literal(const struct router *router, struct bytes domain)
@@ -249,15 +267,7 @@ is_own_literal(const struct router *router, struct bytes domain)
     if (bytes_has_prefix_nocase(inner, BYTES_LIT("IPv6:"))) {
         inner = bytes_sub(inner, 5, inner.n);
     }
-    if (net_addr_parse(inner, &addr) != 0) {
-        return false;
-    }
-    for (size_t i = 0; i < router->own_count; i++) {
-        if (net_addr_equal(&addr, &router->own[i])) {
-            return true;
-        }
-    }
-    return false;
+    return net_addr_parse(inner, &addr) == 0 && router_is_own_address(router, &addr);
 }
 
 int

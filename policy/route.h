@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "config/table.h"
 #include "message/envelope.h"
+#include "message/trace.h"
 
 enum address_class { CLASS_DEFAULT, CLASS_LOCAL, CLASS_VIRTUAL_ALIAS, CLASS_VIRTUAL_MAILBOX, CLASS_RELAY };
 
@@ -20,6 +21,8 @@ int router_new(const struct config *view, struct router **router_r, struct buf *
 void router_free(struct router **router);
 /* domain without @; address literals "[192.0.2.1]" are local when they are ours. 0 or GW_ERR_TEMP. */
 int router_class(struct router *router, struct bytes domain, enum address_class *class_r);
+/* Whether the address is one of this host's, or inet_interfaces or proxy_interfaces name it. */
+bool router_is_own_address(const struct router *router, const struct net_addr *addr);
 /* Whether the recipient exists in its class's table. 1 yes (or the class has no table), 0 no, GW_ERR_TEMP. */
 int router_recipient_exists(struct router *router, struct bytes address, enum address_class class);
 /* trivial-rewrite(8): "user" gets @$myorigin, "user@host" .$mydomain, "host!user" and "user%host" become
@@ -73,6 +76,19 @@ int router_add_recipient(const struct router *router, struct envelope *envelope,
 /* What is done to an envelope once all of it is known: the sender in canonical form and rewritten, and the
  * recipients that always_bcc and sender_bcc_maps add. 0, GW_ERR_TEMP, GW_ERR_LIMIT, GW_ERR_NOMEM. */
 int router_finish_envelope(struct router *router, struct envelope *envelope);
+
+/* What cleanup(8) does to a message's header: addresses rewritten as the context says, fields of
+ * message_drop_headers left out, missing fields added. */
+struct header_edit {
+    enum header_context context;
+    const struct envelope *envelope; /* sender, queue id, arrival */
+    const char *full_name;           /* of a local user, for From; NULL: none */
+};
+/* content begins with the header; summary is of the same. 1: out holds what takes the place of the content's
+ * first summary->fields_end bytes; 0: nothing changes; GW_ERR_TEMP, GW_ERR_LIMIT, GW_ERR_NOMEM. message_id_r:
+ * of the Message-Id that was added, a view into out; else empty. */
+int router_edit_header(struct router *router, const struct header_edit *edit, struct bytes content,
+                       const struct trace_summary *summary, struct buf *out, struct bytes *message_id_r);
 
 struct route {
     char transport[64]; /* service name: "smtp", "relay", "virtual", "local", "error" ... */

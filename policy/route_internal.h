@@ -23,6 +23,8 @@ struct router {
     unsigned canonical_places, sender_canonical_places, recipient_canonical_places,
         masquerade_places; /* address_place */
     unsigned propagate;    /* bits: enum route_extension */
+    unsigned drop;         /* HEADER_FIELD_BIT of message_drop_headers */
+    bool drops_others;     /* message_drop_headers has names that are none of HEADER_FIELD */
     bool maps_nothing;     /* receive_override_options = no_address_mappings */
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/net.h"
+#include "message/header_address.h"
 
 void
 address_split(struct bytes address, struct bytes *local_r, struct bytes *domain_r)
@@ -184,122 +185,13 @@ address_append_quoted(struct buf *out, struct bytes address)
     return r;
 }
 
-/* A comment "(...)", nested; *i stands on its first byte and is moved behind it. */
-static int
-skip_comment(struct bytes v, size_t *i)
-{
-    size_t depth = 0;
-
-    for (; *i < v.n; (*i)++) {
-        if (v.p[*i] == '\\') {
-            (*i)++;
-        } else if (v.p[*i] == '(') {
-            depth++;
-        } else if (v.p[*i] == ')' && --depth == 0) {
-            (*i)++;
-            return 0;
-        }
-    }
-    return GW_ERR_SYNTAX;
-}
-
-static int
-take_quoted(struct bytes v, size_t *i, struct buf *out)
-{
-    for ((*i)++; *i < v.n; (*i)++) {
-        uint8_t c = v.p[*i];
-
-        if (c == '"') {
-            (*i)++;
-            return 0;
-        }
-        if (c == '\\' && *i + 1 < v.n) {
-            c = v.p[++(*i)];
-        }
-        /* Line ends are folding, never part of a name. */
-        if (c != '\r' && c != '\n' && buf_append_byte(out, c) != 0) {
-            return GW_ERR_LIMIT;
-        }
-    }
-    return GW_ERR_SYNTAX;
-}
-
-/* "[IPv6:2001:db8::1]": its colons are no group and its commas no separators. */
-static int
-take_literal(struct bytes v, size_t *i, struct buf *out)
-{
-    for (; *i < v.n; (*i)++) {
-        uint8_t c = v.p[*i];
-
-        if (c == '\r' || c == '\n' || c == ' ' || c == '\t') {
-            continue;
-        }
-        if (buf_append_byte(out, c) != 0) {
-            return GW_ERR_LIMIT;
-        }
-        if (c == ']') {
-            (*i)++;
-            return 0;
-        }
-    }
-    return GW_ERR_SYNTAX;
-}
-
-/* One element up to "," or ";". When it has a <...>, out holds only its inside. */
-static int
-take_element(struct bytes v, size_t *i, struct buf *out)
-{
-    bool angle = false, done = false;
-    int r = 0;
-
-    buf_clear(out);
-    while (r == 0 && *i < v.n) {
-        uint8_t c = v.p[*i];
-
-        if (c == '(') {
-            r = skip_comment(v, i);
-        } else if (c == '"') {
-            r = done ? GW_ERR_SYNTAX : take_quoted(v, i, out);
-        } else if (c == '<' && !angle) {
-            angle = true;
-            buf_clear(out); /* what stood before was the display name */
-            (*i)++;
-        } else if (c == '>' && angle) {
-            done = true;
-            (*i)++;
-        } else if (c == '[' && !done && bytes_index(bytes_buf(out), '@') >= 0) {
-            r = take_literal(v, i, out);
-        } else if (c == ':' && (!angle || (!done && out->n > 0 && out->p[0] == '@'))) {
-            buf_clear(out); /* the name of a group, or a source route */
-            (*i)++;
-        } else if ((c == ',' || c == ';') && (!angle || done)) {
-            (*i)++;
-            return 0;
-        } else {
-            if (!done && c != ' ' && c != '\t' && c != '\r' && c != '\n') {
-                r = buf_append_byte(out, c);
-            }
-            (*i)++;
-        }
-    }
-    return r == 0 && angle && !done ? GW_ERR_SYNTAX : r;
-}
-
 int
 address_next_in_header(struct bytes *rest, struct buf *out)
 {
-    while (rest->n > 0) {
-        size_t i = 0;
-        int r = take_element(*rest, &i, out);
+    struct header_address place;
+    size_t at = 0;
+    int r = header_address_next(*rest, &at, &place, out);
 
-        *rest = bytes_sub(*rest, i, rest->n);
-        if (r != 0) {
-            *rest = bytes_sub(*rest, rest->n, 0);
-            return r;
-        }
-        if (out->n > 0) {
-            return 1;
-        }
-    }
-    return 0;
+    *rest = bytes_sub(*rest, r < 0 ? rest->n : at, rest->n);
+    return r;
 }

@@ -57,33 +57,30 @@ trace_received(struct buf *out, const struct envelope *envelope, const char *myh
     return r == 0 ? buf_printf(out, "; %s\r\n", date) : r;
 }
 
-static bool
-is_field(struct bytes line, struct bytes name)
-{
-    return bytes_has_prefix_nocase(line, name);
-}
-
 void
 trace_summarize(struct bytes content, struct trace_summary *summary_r)
 {
-    struct bytes rest = content, line;
+    struct bytes rest = content, field, name, value;
 
     *summary_r = (struct trace_summary){0};
-    while (bytes_next_line(&rest, &line)) {
-        if (line.n == 0) {
-            break;
-        }
-        summary_r->hops +=
-            is_field(line, BYTES_LIT("Received:")) || is_field(line, BYTES_LIT("Delivered-To:"));
-        if (summary_r->message_id.n == 0 && is_field(line, BYTES_LIT("Message-ID:"))) {
-            summary_r->message_id = bytes_trim(bytes_sub(line, 11, line.n));
-            if (summary_r->message_id.n == 0 && rest.n > 0 && (rest.p[0] == ' ' || rest.p[0] == '\t')) {
-                struct bytes next = rest, folded;
+    while (header_field_next(&rest, &field, &name, &value)) {
+        enum header_field known = header_field_known(name);
 
-                (void)bytes_next_line(&next, &folded);
-                summary_r->message_id = bytes_trim(folded); /* folded right behind the name */
+        summary_r->seen |= HEADER_FIELD_BIT(known);
+        summary_r->hops += known == FIELD_RECEIVED || known == FIELD_DELIVERED_TO;
+        if (known == FIELD_MESSAGE_ID && summary_r->message_id.n == 0) {
+            summary_r->message_id = bytes_trim(value);
+            ptrdiff_t lf = bytes_index(summary_r->message_id, '\n');
+            if (lf >= 0) { /* an id is one word; what is folded behind it is none */
+                summary_r->message_id = bytes_trim(bytes_sub(summary_r->message_id, 0, (size_t)lf));
             }
         }
+    }
+    summary_r->fields_end = content.n - rest.n;
+    if (rest.n > 0 && rest.p[0] == '\n') {
+        rest = bytes_sub(rest, 1, rest.n);
+    } else if (rest.n > 1 && rest.p[0] == '\r' && rest.p[1] == '\n') {
+        rest = bytes_sub(rest, 2, rest.n);
     }
     summary_r->body_offset = content.n - rest.n;
 }

@@ -6,6 +6,7 @@
 #define MESSAGE_TRACE_H
 
 #include "message/envelope.h"
+#include "message/header_field.h"
 
 /* Appends our Received field, with CRLF, in Postfix's form. myhostname and mail_name as configured. The
  * recipient is named only when there is just one. */
@@ -16,6 +17,8 @@ int trace_received(struct buf *out, const struct envelope *envelope, const char 
 struct trace_summary {
     unsigned hops;           /* Received and Delivered-To fields, as Postfix counts them */
     struct bytes message_id; /* view; trimmed; empty when absent */
+    unsigned seen;           /* bits: HEADER_FIELD_BIT of the fields that are there */
+    size_t fields_end;       /* first byte behind the last field */
     size_t body_offset;      /* first byte of the body */
 };
 void trace_summarize(struct bytes content, struct trace_summary *summary_r);

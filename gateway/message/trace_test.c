@@ -97,7 +97,10 @@ static const struct {
     {"Message-ID:", 0, "", ""},
     {"Message-ID:\r\n <never ends", 0, "<never ends", ""},
     {"Subject: x\nReceived: a\n\nb", 1, "", "b"},
-    {"Received", 0, "", ""},
+    {"Received", 0, "", "Received"},
+    {"Received: a\r\nno field\r\nReceived: b\r\n\r\nb", 1, "", "no field\r\nReceived: b\r\n\r\nb"},
+    {" Received: a\r\n", 0, "", " Received: a\r\n"},
+    {"Received : a\r\nMessage-Id: <1@x>\r\n <2@x>\r\n\r\n", 1, "<1@x>", ""},
 };
 
 int

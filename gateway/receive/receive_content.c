@@ -19,6 +19,7 @@
 enum {
     RECEIVED_MAX = 8192,
     HEADER_SCAN_MAX = 4 * 1024 * 1024, /* hops and Message-ID are looked for this far */
+    EDITED_MAX = 4 * HEADER_SCAN_MAX,  /* a header with other addresses */
     ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE,
 };
 
@@ -47,9 +48,9 @@ receive_content_write(int fd, struct bytes v)
 }
 
 int
-receive_content_copy(int to_fd, int from_fd, uint64_t size, uint8_t *spool)
+receive_content_copy(int to_fd, int from_fd, uint64_t from, uint64_t size, uint8_t *spool)
 {
-    uint64_t at = 0;
+    uint64_t at = from;
     int r = 0;
 
     while (r == 0 && at < size) {
@@ -174,45 +175,96 @@ receive_content_size(const struct content *content)
     return content->size;
 }
 
-static int
-note_header(struct receive_session *session, struct bytes content)
+static void
+note_message_id(struct envelope *envelope, struct bytes id)
 {
-    struct envelope *envelope = session->envelope;
-    struct trace_summary summary;
-
-    trace_summarize(content, &summary);
-    if (summary.message_id.n > ENVELOPE_ADDRESS_MAX) {
-        summary.message_id.n = ENVELOPE_ADDRESS_MAX;
-    }
-    envelope->message_id = arena_dup(envelope->arena, summary.message_id);
     struct buf printable;
+
+    id.n = id.n > ENVELOPE_ADDRESS_MAX ? ENVELOPE_ADDRESS_MAX : id.n;
+    envelope->message_id = arena_dup(envelope->arena, id);
     buf_init(&printable, ENVELOPE_ADDRESS_MAX * 2);
-    (void)buf_append_printable(&printable, summary.message_id, ENVELOPE_ADDRESS_MAX, true);
-    log_info("cleanup", "%s: message-id=%s", envelope->queue_id, buf_str(&printable));
+    (void)buf_append_printable(&printable, id, ENVELOPE_ADDRESS_MAX, true);
+    log_info("cleanup", "%s: message-id=%s", envelope->queue_id, id.n > 0 ? buf_str(&printable) : "<>");
     buf_free(&printable);
-    return summary.hops > session->port->hopcount_limit ? GW_ERR_DENIED : 0;
 }
 
-/* The header of a message that did not fit into the spool. */
+/* Learns from the header, and edits it: *end_r are the bytes of content that `edited` takes the place of, 0
+ * when nothing changes. */
 static int
-note_mapped_header(struct receive_session *session, int fd, uint64_t size)
+note_header(struct receive_session *session, struct bytes content, bool is_all, struct buf *edited,
+            size_t *end_r)
 {
-    size_t n = size < HEADER_SCAN_MAX ? (size_t)size : HEADER_SCAN_MAX;
-    void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+    struct trace_summary summary;
+    struct bytes added = {0};
+    int r;
+
+    *end_r = 0;
+    trace_summarize(content, &summary);
+    r = is_all || summary.fields_end < content.n
+            ? receive_rewrite_header(session, content, &summary, edited, &added)
+            : 0; /* a header without an end stays as it is */
+    if (r == 1) {
+        *end_r = summary.fields_end;
+    }
+    note_message_id(session->envelope, added.n > 0 ? added : summary.message_id);
+    return r < 0 ? r : summary.hops > session->port->hopcount_limit ? GW_ERR_DENIED : 0;
+}
+
+/* All of it is in the spool: one write, or two when the header is another now. */
+static int
+finish_small(struct receive_session *session, struct content *content, struct buf *edited)
+{
+    struct bytes spooled = bytes_of(content->spool, content->spooled);
+    size_t end;
+    int r = note_header(session, spooled, true, edited, &end);
+
+    if (r == 0 && (content->fd = memfd_create("content", MFD_CLOEXEC | MFD_ALLOW_SEALING)) == -1) {
+        r = GW_ERR_SYS;
+    }
+    r = r == 0 && end > 0 ? receive_content_write(content->fd, bytes_buf(edited)) : r;
+    r = r == 0 ? receive_content_write(content->fd, bytes_sub(spooled, end, spooled.n)) : r;
+    content->size += end > 0 ? edited->n : 0;
+    content->size -= end;
+    return r;
+}
+
+/* A message that did not fit into the spool: its beginning is looked at, and all of it is copied when the
+ * header is another now. */
+static int
+finish_large(struct receive_session *session, struct content *content, struct buf *edited)
+{
+    size_t n = content->size < HEADER_SCAN_MAX ? (size_t)content->size : HEADER_SCAN_MAX, end;
+    int r = content->spooled > 0 ? flush_spool(content) : 0, fd;
+    void *p = r == 0 ? mmap(NULL, n, PROT_READ, MAP_PRIVATE, content->fd, 0) : MAP_FAILED;
 
     if (p == MAP_FAILED) {
+        return r != 0 ? r : GW_ERR_SYS;
+    }
+    r = note_header(session, bytes_of(p, n), n == content->size, edited, &end);
+    (void)munmap(p, n);
+    if (r != 0 || end == 0) {
+        return r;
+    }
+    if ((fd = memfd_create("content", MFD_CLOEXEC | MFD_ALLOW_SEALING)) == -1) {
         return GW_ERR_SYS;
     }
-    int r = note_header(session, bytes_of(p, n));
-    (void)munmap(p, n);
-    return r;
+    if ((r = receive_content_write(fd, bytes_buf(edited))) != 0 ||
+        (r = receive_content_copy(fd, content->fd, end, content->size, content->spool)) != 0) {
+        (void)close(fd);
+        return r;
+    }
+    (void)close(content->fd);
+    content->fd = fd;
+    content->size += edited->n;
+    content->size -= end;
+    return 0;
 }
 
 int
 receive_content_finish(struct receive_session *session)
 {
     struct content *content = session->content;
-    bool small = content->fd == -1;
+    struct buf edited;
     int r;
 
     if (content->last != '\n') {
@@ -221,15 +273,9 @@ receive_content_finish(struct receive_session *session)
     if ((r = content->error) != 0) {
         return r;
     }
-    if (small && content->fd == -1) {
-        r = note_header(session, bytes_of(content->spool, content->spooled));
-    }
-    if (r == 0 && (content->spooled > 0 || content->fd == -1)) {
-        r = flush_spool(content);
-    }
-    if (r == 0 && !small) {
-        r = note_mapped_header(session, content->fd, content->size);
-    }
+    buf_init(&edited, EDITED_MAX);
+    r = content->fd == -1 ? finish_small(session, content, &edited) : finish_large(session, content, &edited);
+    buf_free(&edited);
     if (r == 0 && (r = receive_content_seal(content->fd)) == 0) {
         session->content_fd = content->fd;
         session->content_size = content->size;

@@ -22,13 +22,15 @@ int receive_content_add(void *content, struct bytes piece);
 /* The same for BDAT chunks, whose bare LF become CRLF. */
 int receive_content_add_chunk(struct content *content, struct bytes piece);
 uint64_t receive_content_size(const struct content *content);
-/* Seals what was collected into session->content_fd. 0; GW_ERR_LIMIT: over message_size_limit; GW_ERR_DENIED:
- * too many hops; GW_ERR_SYS, GW_ERR_NOMEM: could not be kept. */
+/* Seals what was collected, with its header as the client's context wants it, into session->content_fd. 0;
+ * GW_ERR_LIMIT: over message_size_limit; GW_ERR_DENIED: too many hops; GW_ERR_TEMP: a table cannot tell;
+ * GW_ERR_SYS, GW_ERR_NOMEM: could not be kept. */
 int receive_content_finish(struct receive_session *session);
 
 /* For building another memfd in front of this one. */
 int receive_content_write(int fd, struct bytes v);
-int receive_content_copy(int to_fd, int from_fd, uint64_t size, uint8_t *spool);
+/* Bytes from..size-1 of from_fd. */
+int receive_content_copy(int to_fd, int from_fd, uint64_t from, uint64_t size, uint8_t *spool);
 int receive_content_seal(int fd);
 
 #endif

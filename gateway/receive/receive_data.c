@@ -22,6 +22,7 @@ static const struct {
     {GW_ERR_LIMIT, 552, "5.3.4", "Error: message file too big"},
     {GW_ERR_DENIED, 554, "5.4.0", "Error: too many hops"},
     {GW_ERR_FULL, 452, "4.3.1", "Insufficient system storage"},
+    {GW_ERR_TEMP, 451, "4.3.0", "Error: queue file write error"},
 };
 
 static int

@@ -109,7 +109,7 @@ prepend_headers(struct receive_session *session, const struct buf *headers)
     }
     if ((r = receive_content_write(fd, bytes_buf(headers))) != 0 ||
         (r = receive_content_write(fd, bytes_buf(&session->effects.prepend))) != 0 ||
-        (r = receive_content_copy(fd, session->content_fd, session->content_size, tools->spool)) != 0 ||
+        (r = receive_content_copy(fd, session->content_fd, 0, session->content_size, tools->spool)) != 0 ||
         (r = receive_content_seal(fd)) != 0) {
         (void)close(fd);
         return r;

@@ -164,6 +164,10 @@ open_lists(struct receive_port *port, struct buf *error_r)
         return r;
     }
     size_t before = error_r->n;
+    if ((r = receive_rewrite_open(port->view, &port->rewrite_clients, error_r)) != 0) {
+        blame_named(port, before, error_r);
+        return r;
+    }
     if ((r = router_new(port->view, &port->router, error_r)) != 0) {
         blame_named(port, before, error_r);
         (void)buf_append_byte(error_r,
@@ -309,6 +313,7 @@ receive_port_free(struct receive_port **port)
     match_list_free(&p->xclient_hosts);
     match_list_free(&p->xforward_hosts);
     match_list_free(&p->event_limit_exceptions);
+    receive_rewrite_close(&p->rewrite_clients);
     tls_context_free(&p->tls);
     free(p->banner);
     free(p);

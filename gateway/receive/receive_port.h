@@ -15,6 +15,7 @@
 #include "policy/rates.h"
 #include "policy/restriction.h"
 #include "policy/route.h"
+#include "receive/receive_rewrite.h"
 
 enum bare_newline { BARE_NEWLINE_NORMALIZE, BARE_NEWLINE_REJECT };
 
@@ -34,6 +35,7 @@ struct receive_port {
     struct match_list *xclient_hosts;  /* NULL when empty */
     struct match_list *xforward_hosts; /* NULL when empty */
     struct match_list *event_limit_exceptions;
+    struct rewrite_clients rewrite_clients;
     struct tls_context *tls; /* NULL: STARTTLS is not offered */
 
     bool scan;                  /* the scan role looks at it: content_filter = scan:, or rules alone */
