@@ -25,20 +25,6 @@ struct expander {
 
 static int expand(struct expander *e, struct bytes text, struct buf *out);
 
-/* What stands inside of something else: a mistake there does not keep a scan from the rest. */
-static int
-expand_inside(struct expander *e, struct bytes text, struct buf *out)
-{
-    unsigned depth = e->depth;
-    int r = expand(e, text, out);
-
-    if (r == GW_ERR_SYNTAX && e->scan) {
-        e->depth = depth;
-        r = 0;
-    }
-    return r;
-}
-
 static bool
 is_name_byte(uint8_t c)
 {
@@ -256,8 +242,16 @@ evaluate(struct expander *e, struct bytes *rest, bool *holds_r)
         r = complain(e, "\"{expression}\" expected", whole, *rest);
         goto out;
     }
-    if ((r = take_braced(e, rest, &right)) != 0 || (r = expand_inside(e, left, &a)) != 0 ||
-        (r = expand_inside(e, right, &b)) != 0) {
+    if ((r = take_braced(e, rest, &right)) != 0) {
+        goto out;
+    }
+    r = expand(e, left, &a);
+    if (r == 0 || e->scan) {
+        int second = expand(e, right, &b);
+
+        r = r == 0 ? second : r;
+    }
+    if (r != 0) {
         goto out;
     }
     if (!e->scan) {
@@ -310,12 +304,15 @@ static int
 choose(struct expander *e, struct bytes whole, struct bytes rest, bool holds, struct buf *out)
 {
     struct bytes yes, no;
-    int r = split_choice(e, whole, rest, &yes, &no);
+    int split = split_choice(e, whole, rest, &yes, &no), r = e->scan ? 0 : split;
 
     if (r == 0 && (holds || e->scan)) {
-        r = expand_inside(e, yes, out);
+        r = expand(e, yes, out);
     }
-    return r == 0 && (!holds || e->scan) ? expand_inside(e, no, out) : r;
+    if (r == 0 && (!holds || e->scan)) {
+        r = expand(e, no, out);
+    }
+    return r == 0 ? split : r;
 }
 
 /* What stands between "${" and "}" or "$(" and ")". */
