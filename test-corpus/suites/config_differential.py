@@ -16,7 +16,7 @@ Differences that are meant, and how a case avoids or levels them:
 - several new names of one -e are appended in the order of a hash table by Postfix: one at a time here.
 - an empty key is not in a table here, and an error of LMDB in Postfix: none is asked.
 - a CR at the end of a line is no part of it here: not asked where Postfix goes on behind it, nor for nested messages.
-- mydomain decides the default of myhostname, in Postfix before other names have defaults: it is plain here.
+- myhostname and mydomain decide each other's default, in Postfix before other names have defaults: they are plain here.
 - where in an expression a mistake is (at: "...") is told in other words.
 - a last line without newline is joined with what -e appends by Postfix: files end with one.
 - blanks behind $, comments behind values and misspelt names are mended here: test-corpus/scenarios/postconf has those.
@@ -189,8 +189,8 @@ def main_cf(rnd):
             name = rnd.choice(VARIABLES + ["k1", "k2"]) if rnd.random() < 0.5 else rnd.choice(COMMON)
             if name in OWN or name in ("compatibility_level", "mynetworks_style", "inet_interfaces", "inet_protocols"):
                 name = "foo"
-            if name == "mydomain":
-                lines.append("mydomain = example.test")
+            if name in ("mydomain", "myhostname"):
+                lines.append(name + " = mx.example.test")
                 continue
             lines.append(name + rnd.choice([" = ", "=", " =", "= ", "\t=  "]) + main_value(rnd) +
                          rnd.choice(["", "", "", " ", "\r"]))
