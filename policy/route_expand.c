@@ -45,8 +45,8 @@ expand(struct expansion *e, struct bytes address, const struct ancestor *of)
 {
     const struct ancestor self = {address, of, of == NULL ? 0 : of->depth + 1};
     struct table_hit hit = {0};
-    struct bytes rest, word;
-    struct buf next;
+    struct bytes rest;
+    struct buf next, word;
     int r;
 
     if (is_ancestor(of, address)) {
@@ -57,6 +57,7 @@ expand(struct expansion *e, struct bytes address, const struct ancestor *of)
     }
     buf_init(&hit.value, TABLE_VALUE_MAX);
     buf_init(&next, ADDRESS_BUF);
+    buf_init(&word, ADDRESS_BUF);
     r = table_list_find_address(e->router->virtual_alias, address,
                                 config_str(e->router->view, P_recipient_delimiter),
                                 route_is_local(e->router, address), &hit);
@@ -65,9 +66,9 @@ expand(struct expansion *e, struct bytes address, const struct ancestor *of)
         goto out;
     }
     rest = bytes_buf(&hit.value);
-    while (r == 0 && bytes_next_token(&rest, ", \t\r\n", &word)) {
+    while (r == 0 && route_next_address(&rest, &word)) {
         buf_clear(&next);
-        if (route_complete(e->router, word, address, &hit, EXTENSION_VIRTUAL, &next) != 0) {
+        if (route_complete(e->router, bytes_buf(&word), address, &hit, EXTENSION_VIRTUAL, &next) != 0) {
             r = GW_ERR_TEMP;
         } else if (bytes_equal_nocase(bytes_buf(&next), address)) {
             r = e->add(e->context, address);
@@ -78,6 +79,7 @@ expand(struct expansion *e, struct bytes address, const struct ancestor *of)
 out:
     buf_free(&hit.value);
     buf_free(&next);
+    buf_free(&word);
     return r;
 }
 
@@ -128,33 +130,42 @@ add_copies_for(struct router *router, struct table_list *list, struct bytes addr
                void *context)
 {
     struct table_hit hit = {0};
-    struct bytes rest, word;
+    struct bytes rest;
+    struct buf word;
     int r;
 
     if (table_list_is_empty(list) || router->maps_nothing) {
         return 0;
     }
+    buf_init(&word, ADDRESS_BUF);
     buf_init(&hit.value, TABLE_VALUE_MAX);
     r = table_list_find_address(list, address, config_str(router->view, P_recipient_delimiter),
                                 route_is_local(router, address), &hit);
     rest = r == 0 ? bytes_buf(&hit.value) : bytes_of(NULL, 0);
     r = r == GW_ERR_NOTFOUND ? 0 : r;
-    while (r == 0 && bytes_next_token(&rest, ", \t\r\n", &word)) {
-        r = add_copy(router, word, add, context);
+    while (r == 0 && route_next_address(&rest, &word)) {
+        r = add_copy(router, bytes_buf(&word), add, context);
     }
+    buf_free(&word);
     buf_free(&hit.value);
     return r;
 }
 
-/* Mail for nobody at a domain of ours goes to empty_address_recipient. 1: straight holds the new address. */
+/* A name without a host is a user of this one; mail for nobody at a domain of ours goes to
+ * empty_address_recipient. 1: straight holds the new address. */
 static int
-name_nobody(struct router *router, struct bytes address, struct buf *straight)
+name_in_full(struct router *router, struct bytes address, struct buf *straight)
 {
     struct bytes local, domain;
     enum address_class class;
     int r;
 
     address_split(address, &local, &domain);
+    if (local.n == address.n) { /* append_at_myorigin = no */
+        r = buf_append_bytes(straight, address);
+        r = r == 0 ? buf_printf(straight, "@%s", config_str(router->view, P_myhostname)) : r;
+        return r == 0 ? 1 : r;
+    }
     if (local.n > 0 || (r = router_class(router, domain, &class)) != 0 || class != CLASS_LOCAL) {
         return local.n > 0 || r == 0 ? 0 : r;
     }
@@ -179,7 +190,7 @@ add_finished(void *context, struct bytes address)
 
     buf_init(&straight, ADDRESS_BUF);
     r = router_is_routed(finish->router, address) ? router_unroute(finish->router, address, &straight)
-                                                  : name_nobody(finish->router, address, &straight);
+                                                  : name_in_full(finish->router, address, &straight);
     if (r >= 0) {
         r = finish->add(finish->context, straight.n > 0 ? bytes_buf(&straight) : address);
     }

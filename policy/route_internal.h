@@ -37,6 +37,9 @@ enum route_extension { EXTENSION_CANONICAL = 1, EXTENSION_VIRTUAL = 2 };
  * GW_ERR_SYNTAX. */
 int route_complete(struct router *router, struct bytes word, struct bytes original,
                    const struct table_hit *hit, enum route_extension kind, struct buf *out);
+/* The next address of a table's right-hand side or a parameter, without its quotes, into word; false at the end.
+ * Addresses are separated by commas and blanks. */
+bool route_next_address(struct bytes *rest, struct buf *word);
 /* Whether keys without a domain are for this address: its domain is $myorigin or local. */
 bool route_is_local(struct router *router, struct bytes address);
 

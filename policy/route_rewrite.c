@@ -50,6 +50,31 @@ route_complete(struct router *router, struct bytes word, struct bytes original, 
 }
 
 bool
+route_next_address(struct bytes *rest, struct buf *word)
+{
+    struct bytes left = *rest;
+    bool quoted = false;
+    size_t i = 0;
+
+    buf_clear(word);
+    while (i < left.n && strchr(", \t\r\n", left.p[i]) != NULL) {
+        i++;
+    }
+    for (; i < left.n && (quoted || strchr(", \t\r\n", left.p[i]) == NULL); i++) {
+        if (left.p[i] == '"') {
+            quoted = !quoted;
+            continue;
+        }
+        i += left.p[i] == '\\' && i + 1 < left.n;
+        if (buf_append_byte(word, left.p[i]) != 0) {
+            break; /* too long to be one: what is left of it is no address either */
+        }
+    }
+    *rest = bytes_sub(left, i, left.n);
+    return word->n > 0;
+}
+
+bool
 router_is_routed(const struct router *router, struct bytes address)
 {
     const struct {
@@ -103,9 +128,15 @@ map_once(struct router *router, struct table_list *list, struct buf *address, st
     if (r != 0) {
         return r == GW_ERR_NOTFOUND ? 0 : r;
     }
+    struct bytes said = bytes_buf(&hit->value);
+    struct buf word;
+    buf_init(&word, ADDRESS_BUF);
     buf_clear(mapped);
-    if (route_complete(router, bytes_trim(bytes_buf(&hit->value)), bytes_buf(address), hit,
-                       EXTENSION_CANONICAL, mapped) != 0) {
+    bool is_mapped =
+        route_next_address(&said, &word) && /* one address takes the place of one */
+        route_complete(router, bytes_buf(&word), bytes_buf(address), hit, EXTENSION_CANONICAL, mapped) == 0;
+    buf_free(&word);
+    if (!is_mapped) {
         return GW_ERR_TEMP;
     }
     bool is_same = bytes_equal_nocase(bytes_buf(mapped), bytes_buf(address));
