@@ -125,9 +125,11 @@ take_plain(struct element *e)
     if (c == '\\' && e->i + 1 < e->value.n) {
         c = e->value.p[++e->i];
         e->has_quotes = true;
+        e->odd = e->odd || c == '\r' || c == '\n';
+    } else {
+        e->has_at = e->has_at || c == '@';
+        e->odd = e->odd || c == '>' || c == ')' || c < ' ' || c == 0x7f;
     }
-    e->has_at = e->has_at || c == '@';
-    e->odd = e->odd || c == '>' || c == ')' || c < ' ' || c == 0x7f;
     e->found->to = ++e->i;
     return put(e, c);
 }
