@@ -84,7 +84,8 @@ write_sender(const struct editing *editing, struct buf *out)
 static int
 add_from(const struct editing *editing, const char *resent, struct buf *out)
 {
-    const char *name = editing->edit->full_name;
+    bool has_sender = editing->edit->envelope->sender.n > 0;
+    const char *name = has_sender ? editing->edit->full_name : NULL;
     bool standard = strcmp(config_str(editing->router->view, P_header_from_format), "obsolete") != 0;
     int r;
 
@@ -102,7 +103,7 @@ add_from(const struct editing *editing, const char *resent, struct buf *out)
         r = r == 0 ? buf_append_str(out, plain ? " <" : "\" <") : r;
     }
     r = r == 0 ? write_sender(editing, out) : r;
-    if (r == 0 && editing->edit->full_name != NULL) {
+    if (r == 0 && name != NULL) {
         r = standard ? buf_append_byte(out, '>') : buf_append_str(out, " (");
         if (r == 0 && !standard) {
             r = buf_append_printable(out, bytes_str(name), ENVELOPE_ADDRESS_MAX, true);

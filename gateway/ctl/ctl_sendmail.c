@@ -2,9 +2,8 @@
  * ctl_sendmail - the sendmail command: a message on standard input into the queue, with sendmail's options.
  *
  * Before: programs of this machine (cron, scripts). After: the queue role, by the same submission as
- * receive's; 0 only when it has committed. Lines get CRLF, missing From, Date and Message-Id are added, Bcc
- * is taken out, addresses are completed and virtual aliases expanded as for mail from the network. -bp is
- * mailq, -q postqueue -f, -bi newaliases (not done here).
+ * receive's; 0 only when it has committed. Lines get CRLF, the header is edited and virtual aliases are
+ * expanded as for mail from the network. -bp is mailq, -q postqueue -f, -bi newaliases (not done here).
  */
 #include "ctl/ctl_queue.h"
 
@@ -34,11 +33,10 @@ struct letter {
     bool from_header;   /* -t */
     bool is_extracting; /* recipients come from the header now */
     int64_t extracted;
-    bool dots_are_text; /* -i */
-    struct buf input;   /* lines with CRLF */
-    struct buf content; /* what is submitted */
-    struct buf address; /* scratch */
-    bool has_from, has_date, has_message_id;
+    bool dots_are_text;    /* -i */
+    struct buf input;      /* lines with CRLF */
+    struct buf content;    /* what is submitted */
+    struct buf address;    /* scratch */
     struct bytes original; /* while one address is expanded */
     uint8_t notify;
 };
@@ -121,90 +119,23 @@ read_input(struct letter *letter)
     return ferror(stdin) != 0 ? GW_ERR_SYS : r;
 }
 
-static const struct {
-    const char *name;
-    bool has_recipients, is_dropped;
-} FIELDS[] = {
-    {"To:", true, false},        {"Cc:", true, false},          {"Bcc:", true, true},
-    {"Resent-Bcc:", true, true}, {"Return-Path:", false, true},
-};
-
-static bool
-is_header_line(struct bytes line)
-{
-    ptrdiff_t colon = bytes_index(line, ':');
-
-    for (ptrdiff_t i = 0; i < colon; i++) {
-        if (line.p[i] <= ' ' || line.p[i] >= 0x7f) {
-            return false;
-        }
-    }
-    return colon > 0;
-}
-
-/* One field with its continuation lines, as it stands. */
+/* -t: the recipients of the header; of a message that is sent again those of its Resent- fields (RFC 5322
+ * section 3.6.6). */
 static int
-take_field(struct letter *letter, struct bytes field)
+extract_recipients(struct letter *letter, struct bytes header, unsigned seen)
 {
-    bool is_dropped = false;
+    const unsigned again = HEADER_FIELD_BIT(FIELD_RESENT_TO) | HEADER_FIELD_BIT(FIELD_RESENT_CC) |
+                           HEADER_FIELD_BIT(FIELD_RESENT_BCC);
+    const unsigned first =
+        HEADER_FIELD_BIT(FIELD_TO) | HEADER_FIELD_BIT(FIELD_CC) | HEADER_FIELD_BIT(FIELD_BCC);
+    const unsigned wanted = (seen & again) != 0 ? again : first;
+    struct bytes field, name, value;
     int r = 0;
 
-    letter->has_from |= bytes_has_prefix_nocase(field, BYTES_LIT("From:"));
-    letter->has_date |= bytes_has_prefix_nocase(field, BYTES_LIT("Date:"));
-    letter->has_message_id |= bytes_has_prefix_nocase(field, BYTES_LIT("Message-Id:"));
-    for (size_t i = 0; i < sizeof(FIELDS) / sizeof(FIELDS[0]) && r == 0; i++) {
-        struct bytes name = bytes_str(FIELDS[i].name);
-
-        if (bytes_has_prefix_nocase(field, name)) {
-            is_dropped = FIELDS[i].is_dropped;
-            if (letter->from_header && FIELDS[i].has_recipients) {
-                r = add_from_field(letter, bytes_sub(field, name.n, field.n));
-            }
+    while (r == 0 && header_field_next(&header, &field, &name, &value)) {
+        if ((wanted & HEADER_FIELD_BIT(header_field_known(name))) != 0) {
+            r = add_from_field(letter, value);
         }
-    }
-    return r == 0 && !is_dropped ? buf_append_bytes(&letter->content, field) : r;
-}
-
-/* The first field behind *rest, up to a line that does not continue it. Empty: the header ends. */
-static struct bytes
-next_field(struct bytes *rest)
-{
-    struct bytes from = *rest, line, ahead = *rest;
-
-    if (!bytes_next_line(&ahead, &line) || line.n == 0 || !is_header_line(line)) {
-        return (struct bytes){0};
-    }
-    *rest = ahead;
-    while (bytes_next_line(&ahead, &line) && line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t')) {
-        *rest = ahead;
-    }
-    return bytes_sub(from, 0, from.n - rest->n);
-}
-
-static int
-add_missing(struct letter *letter)
-{
-    const struct config *config = letter->config;
-    char date[DATE_SIZE];
-    int r = 0;
-
-    clock_rfc5322(letter->envelope->arrival_us / 1000000, date, sizeof(date));
-    if (!letter->has_message_id) {
-        r = buf_printf(&letter->content, "Message-Id: <%s.%lld@%s>\r\n", letter->envelope->queue_id,
-                       (long long)(letter->envelope->arrival_us / 1000000), config_str(config, P_myhostname));
-    }
-    if (r == 0 && !letter->has_date) {
-        r = buf_printf(&letter->content, "Date: %s\r\n", date);
-    }
-    if (r == 0 && !letter->has_from) {
-        (void)buf_append_str(&letter->content, "From: ");
-        if (letter->full_name != NULL) {
-            (void)buf_append_printable(&letter->content, bytes_str(letter->full_name), 200, true);
-            (void)buf_append_str(&letter->content, " ");
-        }
-        (void)buf_append_str(&letter->content, "<");
-        (void)buf_append_printable(&letter->content, letter->envelope->sender, ENVELOPE_ADDRESS_MAX, true);
-        r = buf_append_str(&letter->content, ">\r\n");
     }
     return r;
 }
@@ -213,22 +144,46 @@ add_missing(struct letter *letter)
 static int
 write_content(struct letter *letter)
 {
-    struct bytes rest = bytes_buf(&letter->input), field;
+    const struct header_edit edit = {HEADER_LOCAL, letter->envelope, letter->full_name};
+    struct bytes input = bytes_buf(&letter->input), id;
+    struct trace_summary summary;
+    struct buf edited;
     char date[DATE_SIZE];
 
+    trace_summarize(input, &summary);
     clock_rfc5322(letter->envelope->arrival_us / 1000000, date, sizeof(date));
     int r = buf_printf(&letter->content, "Received: by %s (%s, from userid %u)\r\n\tid %s; %s\r\n",
                        config_str(letter->config, P_myhostname), config_str(letter->config, P_mail_name),
                        (unsigned)getuid(), letter->envelope->queue_id, date);
-    while (r == 0 && (field = next_field(&rest)).n > 0) {
-        r = take_field(letter, field);
+    if (r == 0 && letter->from_header) {
+        r = extract_recipients(letter, bytes_sub(input, 0, summary.fields_end), summary.seen);
     }
-    if (r == 0 && (r = add_missing(letter)) == 0) {
-        bool is_empty_line = rest.n >= 2 && memcmp(rest.p, "\r\n", 2) == 0;
+    buf_init(&edited, letter->content.limit);
+    r = r == 0 ? router_edit_header(letter->router, &edit, input, &summary, &edited, &id) : r;
+    size_t from = r == 1 ? summary.fields_end : 0;
+    r = r == 1 ? buf_append_bytes(&letter->content, bytes_buf(&edited)) : r;
+    r = r == 0 ? buf_append_bytes(&letter->content, bytes_sub(input, from, input.n)) : r;
+    if (r == 0) {
+        letter->envelope->message_id = arena_dup(letter->envelope->arena, id.n > 0 ? id : summary.message_id);
+    }
+    buf_free(&edited);
+    return r;
+}
 
-        r = is_empty_line ? 0 : buf_append_str(&letter->content, "\r\n");
+/* What the user's entry says; NULL: nothing. */
+static const char *
+name_of(const struct passwd *user)
+{
+    const char *name = getenv("NAME");
+
+    if (name == NULL || name[0] == '\0') {
+        if (user->pw_gecos == NULL) {
+            return NULL;
+        }
+        user->pw_gecos[strcspn(user->pw_gecos, ",")] = '\0'; /* office and telephone stand behind it */
+        name = user->pw_gecos;
     }
-    return r == 0 ? buf_append_bytes(&letter->content, rest) : r;
+    return name[0] != '\0' ? name : NULL;
 }
 
 static int
@@ -239,6 +194,9 @@ set_sender(struct letter *letter)
 
     if (sender == NULL) {
         sender = user != NULL ? user->pw_name : "nobody";
+    }
+    if (letter->full_name == NULL && user != NULL) {
+        letter->full_name = name_of(user);
     }
     /* pipe(8) gives the null sender to filters as MAILER-DAEMON, and they give it back to us: still a notice.
      */

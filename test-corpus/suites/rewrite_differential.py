@@ -73,7 +73,7 @@ COMMON = {
     "smtp_tls_security_level": "none", "smtputf8_enable": "no", "smtpd_client_connection_rate_limit": "0",
     "smtpd_client_connection_count_limit": "0",
 }
-LOCAL, REMOTE = "local", "remote"
+LOCAL, REMOTE, COMMAND = "local", "remote", "sendmail"  # where a message comes in; recipients of the last are arguments
 TO = "x@behind.test"
 
 
@@ -154,11 +154,23 @@ HEADERS = [("s@client.test", [TO], text("%s: user@host" % name)) for name in EVE
     ("s@client.test", [TO], text("To: user") + b"From: user\r\n"), ("s@client.test", [TO], text("X: 1", "To: user", "To: other", "From: a", "From: b")),
     ("s@client.test", [TO], b"To: user"), ("s@client.test", [TO], b"To: user\r\n"), ("s@client.test", [TO], b"From: a@b.test\r\n\r\n"),
 ]
+LETTERS = [(COMMAND, "", arguments, content) for arguments, content in [
+    (["x@behind.test"], b"Subject: x\n\ntext\n"), (["-f", "user", "x@behind.test"], b"Subject: x\n\ntext\n"),
+    (["-F", "Ana Ruiz", "-f", "ana@foreign.test", "x@behind.test"], b"Subject: x\n\ntext\n"),
+    (["-F", "Ruiz, \"Ana\" (x)", "x@behind.test"], b"\ntext\n"), (["-t"], b"To: user, x@behind.test\nBcc: y@behind.test\n\ntext\n"),
+    (["-t"], b"To: user\nResent-To: x@behind.test\nResent-Bcc: z@behind.test\n\ntext\n"), (["-t", "w@behind.test"], b"To: x@behind.test\n\ntext\n"),
+    (["-f", "", "x@behind.test"], b"From: user\n\ntext\n"), (["-f", "<>", "x@behind.test"], b"text without a header\n"),
+    (["x@behind.test,user", "y@behind.test"], b"From: a\nTo: b\n\ntext\n"), (["Ana <x@behind.test>"], b"Cc: list: a, b;\n\n.\nnot sent\n"),
+    (["-i", "x@behind.test"], b"Return-Path: <user>\nDate: today\nMessage-Id: <1@x>\nContent-Length: 3\n\n.\nsent\n"),
+    (["-oi", "-f", "first..last@host", "x@behind.test"], b"From someone Mon Jan  1 00:00:00 2001\nTo: user\n\ntext\n"),
+]]
 MAPS = {"canonical_maps": "hash:{dir}/canonical", "virtual_alias_maps": "hash:{dir}/virtual", "relocated_maps": "hash:{dir}/relocated",
         "transport_maps": "hash:{dir}/transport", "sender_bcc_maps": "hash:{dir}/sbcc", "recipient_bcc_maps": "hash:{dir}/rbcc"}
 SHORT = [a for a in ADDRESSES if len(a) < 60]
 
 CONFIGURATIONS = {
+    "sendmail": ({}, LETTERS),
+    "sendmail-maps": (dict(MAPS, masquerade_domains="ours.test", header_from_format="obsolete", undisclosed_recipients_header="To: nobody:;"), LETTERS),
     "plain": ({}, messages(True, more=HEADERS)),
     "bare": ({"append_dot_mydomain": "no", "swap_bangpath": "no", "allow_percent_hack": "no", "append_at_myorigin": "no"}, messages(more=HEADERS)),
     "untrusted": ({"allow_untrusted_routing": "yes", "resolve_dequoted_address": "no", "append_dot_mydomain": "no"}, messages(True, addresses=())),
@@ -221,6 +233,10 @@ class Side:
         """[(replies, {(sender, recipient): fields})], one for each case."""
         outcomes, identities = [], []
         for number, (port, sender, recipients, content) in enumerate(cases):
+            if port == COMMAND:
+                said = self.sendmail(recipients, b"X-Case: %d\n" % number + content)
+                outcomes.append(([str(said.returncode)], {}))
+                continue
             dialogue = Dialogue(self.ports[port], timeout=60)
             dialogue.hello("client.test")
             replies = [dialogue.ask(b"MAIL FROM:<" + sender.encode() + b">")]
@@ -246,7 +262,8 @@ class Side:
     def wait(self, identities):
         def is_through():
             log = self.log()
-            return all(identity + ": removed" in log for identity in identities)
+            started = re.findall(r": (\w+): from=<.*nrcpt=", log)
+            return log.count("uid=") <= len(started) and all(identity + ": removed" in log for identity in started) and all(identity + ": removed" in log for identity in identities)
 
         if not wait_for(is_through, 60, 0.2):
             log = self.log()
@@ -264,6 +281,9 @@ class Ours(Side):
         for table in TABLES:
             self.gateway.tool("postmap", os.path.join(self.gateway.config, table))
         self.gateway.start()
+
+    def sendmail(self, words, content):
+        return self.gateway.tool("sendmail", *words, data=content, check_status=False)
 
     def log(self):
         return self.gateway.log()
@@ -300,6 +320,9 @@ class Postfix(Side):
         self.control("start")
         if not wait_for(self.is_up, 30, 0.2):
             raise RuntimeError("Postfix does not start:\n" + self.log())
+
+    def sendmail(self, words, content):
+        return subprocess.run(["/usr/sbin/sendmail", "-C", self.etc] + words, input=content, capture_output=True, timeout=30)
 
     def is_up(self):
         with socket.socket() as s:
