@@ -239,53 +239,53 @@ collect(void *context, struct bytes address)
 }
 
 /* Recipients of one RCPT, then the sender and all recipients of the finished envelope. */
+static const struct {
+    const char *main_cf, *sender, *recipient, *recipients, *finished;
+} ENVELOPES[] = {
+    {"", "s@x.test", "a@b.test", "a@b.test", "s@x.test: a@b.test"},
+    {"", "s", "a@b.test", "a@b.test", "s@gw.ours.test: a@b.test"},
+    {"", "", "a@b.test", "a@b.test", ": a@b.test"},
+    {"always_bcc = archive\n", "", "a@b.test", "a@b.test", ": a@b.test archive@gw.ours.test"},
+    {"always_bcc = archive@ours.test\nvirtual_alias_maps = inline:{ {archive = x@y.test, z@y.test} }\n",
+     "s@x.test", "a@b.test", "a@b.test", "s@x.test: a@b.test x@y.test z@y.test"},
+    {"sender_bcc_maps = inline:{ @x.test=watch@y.test }\n", "s@x.test", "a@b.test", "a@b.test",
+     "s@x.test: a@b.test watch@y.test"},
+    {"sender_bcc_maps = inline:{ @x.test=watch@y.test }\n", "s@z.test", "a@b.test", "a@b.test",
+     "s@z.test: a@b.test"},
+    {"recipient_bcc_maps = inline:{ a@b.test=watch@y.test }\n", "s@x.test", "a+1@b.test",
+     "a+1@b.test watch@y.test", "s@x.test: a+1@b.test watch@y.test"},
+    {"recipient_bcc_maps = inline:{ a@b.test=watch@y.test }\nvirtual_alias_maps = inline:{ "
+     "a@b.test=c@d.test }\n",
+     "s@x.test", "a@b.test", "c@d.test watch@y.test", "s@x.test: c@d.test watch@y.test"},
+    {"always_bcc = archive\nrecipient_bcc_maps = inline:{ a@b.test=w@y.test }\nvirtual_alias_maps = "
+     "inline:{ a@b.test=c@d.test }\n"
+     "sender_canonical_maps = inline:{ s@x.test=t@x.test }\nreceive_override_options = "
+     "no_address_mappings\n",
+     "s@x.test", "a@b.test", "a@b.test", "s@x.test: a@b.test"},
+    {"sender_canonical_maps = inline:{ s@x.test=t@x.test }\n", "s@x.test", "a@b.test", "a@b.test",
+     "t@x.test: a@b.test"},
+    {"virtual_alias_maps = inline:{ a@b.test=c@d.test }\n", "s@x.test", "a+1@b.test", "c+1@d.test",
+     "s@x.test: c+1@d.test"},
+    {"", "s@x.test", "user%other.test@ours.test", "user@other.test", "s@x.test: user@other.test"},
+    {"", "s@x.test", "@ours.test", "MAILER-DAEMON@ours.test", "s@x.test: MAILER-DAEMON@ours.test"},
+    {"empty_address_recipient = nobody\n", "s@x.test", "@ours.test", "nobody@ours.test",
+     "s@x.test: nobody@ours.test"},
+    {"", "s@x.test", "@foreign.test", "@foreign.test", "s@x.test: @foreign.test"},
+    {"virtual_alias_maps = inline:{ {a@b.test = a@b.test, c@d.test} }\n", "s@x.test", "a@b.test",
+     "a@b.test c@d.test", "s@x.test: a@b.test c@d.test"},
+    {"virtual_alias_maps = inline:{ {list-request@b.test = l@d.test} {a@b.test = c@d.test} }\n", "s@x.test",
+     "a-request@b.test", "a-request@b.test", "s@x.test: a-request@b.test"},
+    {"owner_request_special = no\nvirtual_alias_maps = inline:{ {a@b.test = c@d.test} }\n", "s@x.test",
+     "a-request@b.test", "c-request@d.test", "s@x.test: c-request@d.test"},
+    {"always_bcc = x@y.test\nsender_bcc_maps = inline:{ {s@x.test = x@y.test, X@Y.test} }\n", "s@x.test",
+     "a@b.test", "a@b.test", "s@x.test: a@b.test x@y.test"},
+};
+
 static void
 test_envelope(void)
 {
-    static const struct {
-        const char *main_cf, *sender, *recipient, *recipients, *finished;
-    } CASES[] = {
-        {"", "s@x.test", "a@b.test", "a@b.test", "s@x.test: a@b.test"},
-        {"", "s", "a@b.test", "a@b.test", "s@gw.ours.test: a@b.test"},
-        {"", "", "a@b.test", "a@b.test", ": a@b.test"},
-        {"always_bcc = archive\n", "", "a@b.test", "a@b.test", ": a@b.test archive@gw.ours.test"},
-        {"always_bcc = archive@ours.test\nvirtual_alias_maps = inline:{ {archive = x@y.test, z@y.test} }\n",
-         "s@x.test", "a@b.test", "a@b.test", "s@x.test: a@b.test x@y.test z@y.test"},
-        {"sender_bcc_maps = inline:{ @x.test=watch@y.test }\n", "s@x.test", "a@b.test", "a@b.test",
-         "s@x.test: a@b.test watch@y.test"},
-        {"sender_bcc_maps = inline:{ @x.test=watch@y.test }\n", "s@z.test", "a@b.test", "a@b.test",
-         "s@z.test: a@b.test"},
-        {"recipient_bcc_maps = inline:{ a@b.test=watch@y.test }\n", "s@x.test", "a+1@b.test",
-         "a+1@b.test watch@y.test", "s@x.test: a+1@b.test watch@y.test"},
-        {"recipient_bcc_maps = inline:{ a@b.test=watch@y.test }\nvirtual_alias_maps = inline:{ "
-         "a@b.test=c@d.test }\n",
-         "s@x.test", "a@b.test", "c@d.test watch@y.test", "s@x.test: c@d.test watch@y.test"},
-        {"always_bcc = archive\nrecipient_bcc_maps = inline:{ a@b.test=w@y.test }\nvirtual_alias_maps = "
-         "inline:{ a@b.test=c@d.test }\n"
-         "sender_canonical_maps = inline:{ s@x.test=t@x.test }\nreceive_override_options = "
-         "no_address_mappings\n",
-         "s@x.test", "a@b.test", "a@b.test", "s@x.test: a@b.test"},
-        {"sender_canonical_maps = inline:{ s@x.test=t@x.test }\n", "s@x.test", "a@b.test", "a@b.test",
-         "t@x.test: a@b.test"},
-        {"virtual_alias_maps = inline:{ a@b.test=c@d.test }\n", "s@x.test", "a+1@b.test", "c+1@d.test",
-         "s@x.test: c+1@d.test"},
-        {"", "s@x.test", "user%other.test@ours.test", "user@other.test", "s@x.test: user@other.test"},
-        {"", "s@x.test", "@ours.test", "MAILER-DAEMON@ours.test", "s@x.test: MAILER-DAEMON@ours.test"},
-        {"empty_address_recipient = nobody\n", "s@x.test", "@ours.test", "nobody@ours.test",
-         "s@x.test: nobody@ours.test"},
-        {"", "s@x.test", "@foreign.test", "@foreign.test", "s@x.test: @foreign.test"},
-        {"virtual_alias_maps = inline:{ {a@b.test = a@b.test, c@d.test} }\n", "s@x.test", "a@b.test",
-         "a@b.test c@d.test", "s@x.test: a@b.test c@d.test"},
-        {"virtual_alias_maps = inline:{ {list-request@b.test = l@d.test} {a@b.test = c@d.test} }\n",
-         "s@x.test", "a-request@b.test", "a-request@b.test", "s@x.test: a-request@b.test"},
-        {"owner_request_special = no\nvirtual_alias_maps = inline:{ {a@b.test = c@d.test} }\n", "s@x.test",
-         "a-request@b.test", "c-request@d.test", "s@x.test: c-request@d.test"},
-        {"always_bcc = x@y.test\nsender_bcc_maps = inline:{ {s@x.test = x@y.test, X@Y.test} }\n", "s@x.test",
-         "a@b.test", "a@b.test", "s@x.test: a@b.test x@y.test"},
-    };
-
-    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
-        struct router *router = make_router(CASES[i].main_cf);
+    for (size_t i = 0; i < sizeof(ENVELOPES) / sizeof(ENVELOPES[0]); i++) {
+        struct router *router = make_router(ENVELOPES[i].main_cf);
         struct envelope *envelope = envelope_new();
         struct bytes rest, word;
         struct buf out, told;
@@ -293,14 +293,14 @@ test_envelope(void)
 
         buf_init(&out, 4096);
         buf_init(&told, 4096);
-        r = r == 0 ? router_recipients(router, bytes_str(CASES[i].recipient), collect, &out) : r;
-        complain(CASES[i].main_cf, CASES[i].recipient, r, buf_str(&out), CASES[i].recipients);
+        r = r == 0 ? router_recipients(router, bytes_str(ENVELOPES[i].recipient), collect, &out) : r;
+        complain(ENVELOPES[i].main_cf, ENVELOPES[i].recipient, r, buf_str(&out), ENVELOPES[i].recipients);
         for (rest = bytes_buf(&out); r == 0 && bytes_next_token(&rest, " ", &word);) {
             const struct recipient recipient = {.address = word, .original = word};
 
             r = router_add_recipient(router, envelope, &recipient);
         }
-        r = r == 0 ? envelope_set_sender(envelope, bytes_str(CASES[i].sender)) : r;
+        r = r == 0 ? envelope_set_sender(envelope, bytes_str(ENVELOPES[i].sender)) : r;
         r = r == 0 ? router_finish_envelope(router, envelope) : r;
         if (r == 0) {
             (void)buf_printf(&told, "%.*s:", BYTES_FMT(envelope->sender));
@@ -308,7 +308,7 @@ test_envelope(void)
                 (void)buf_printf(&told, " %.*s", BYTES_FMT(envelope->recipients[n].address));
             }
         }
-        complain(CASES[i].main_cf, CASES[i].sender, r, buf_str(&told), CASES[i].finished);
+        complain(ENVELOPES[i].main_cf, ENVELOPES[i].sender, r, buf_str(&told), ENVELOPES[i].finished);
         buf_free(&out);
         buf_free(&told);
         envelope_free(&envelope);
