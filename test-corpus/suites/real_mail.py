@@ -40,6 +40,7 @@ def main():
         sys.exit("spamd did not start")
     sink = Sink()
     gateway = Gateway({
+        "local_header_rewrite_clients": "",  # byte by byte
         "relay_domains": "example.test", "content_filter": "scan:", "message_size_limit": "0", "mailbox_size_limit": "0",
         "transport_maps": "inline:{ example.test=smtp:[127.0.0.1]:%d }" % sink.port,
         "virus_action": "tag", "spf_action": "tag", "dkim_action": "tag", "banned_action": "tag",
