@@ -68,7 +68,7 @@ class Gateway:
 
     MASTER = """
 127.0.0.1:{port} inet n - n - - smtpd
-127.0.0.1:{reinject} inet n - n - - smtpd -o content_filter= -o smtpd_client_restrictions=
+127.0.0.1:{reinject} inet n - n - - smtpd -o content_filter= -o local_header_rewrite_clients= -o smtpd_client_restrictions=
   -o smtpd_recipient_restrictions=permit_mynetworks,reject -o smtpd_authorized_xforward_hosts=127.0.0.0/8
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
